@@ -1,1 +1,18 @@
-//! x
+//! mailwicket translates authentication: old mail programs keep their password, the provider gets OAuth 2.0.
+//!
+//! A connection takes eight steps, and the modules stand in their order:
+//!
+//! ```text
+//! mail program ─▶ accept ─▶ tls ─▶ dialogue ─▶ password ─▶ token ─▶ dial ─▶ login ─▶ relay ─▶ provider
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod dialogue;
+pub mod password;
+pub mod tls;
+pub mod token;
+
+pub mod config;
+pub mod failure;
+pub mod protocol;
+pub mod stage;
