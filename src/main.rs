@@ -1,1 +1,3 @@
+//! The mailwicket program; everything it does is in the library.
+
 fn main() {}

@@ -1,11 +1,15 @@
 //! TLS on both sides. Upstream it is always verified: system roots, plus the provider's own `ca-file`.
 
+mod gather;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+
+pub use gather::Gather;
 
 /// Why a TLS configuration could not be made.
 #[derive(Debug, thiserror::Error)]
