@@ -16,3 +16,4 @@ pub mod config;
 pub mod failure;
 pub mod protocol;
 pub mod stage;
+pub mod vault;
