@@ -124,6 +124,11 @@ impl Bench {
     }
 }
 
+/// Whether `hash` is the hash of `password`.
+pub(crate) fn matches(hash: &str, password: &[u8]) -> bool {
+    hash::verify(hash, password)
+}
+
 fn cheap(password: &[u8]) -> String {
     hash::hash_at(&Cost::LEAST, password).unwrap()
 }
