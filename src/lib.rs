@@ -12,7 +12,9 @@ pub mod password;
 pub mod tls;
 pub mod token;
 
+pub mod cli;
 pub mod config;
 pub mod failure;
 pub mod protocol;
 pub mod stage;
+pub mod vault;

@@ -1,0 +1,3 @@
+//! The command line: one subcommand per file.
+
+pub mod password;
