@@ -7,14 +7,22 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod accept;
+pub mod dial;
 pub mod dialogue;
 pub mod password;
+pub mod relay;
+pub mod session;
 pub mod tls;
 pub mod token;
 
 pub mod cli;
 pub mod config;
+pub mod driver;
 pub mod failure;
+pub mod observe;
+pub mod pool;
+pub mod profiles;
 pub mod protocol;
 pub mod stage;
 pub mod vault;
