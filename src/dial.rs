@@ -14,7 +14,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::{Endpoint, Timeouts, UpstreamTls};
-use crate::dialogue::{self, Login, LoggedIn, Profile, Upstream, UpstreamEvent, UpstreamFailureKind};
+use crate::dialogue::{
+    self, LoggedIn, Login, Profile, Upstream, UpstreamEvent, UpstreamFailureKind,
+};
 use crate::driver;
 use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
@@ -55,9 +57,12 @@ impl Dialler {
             .map_err(|_| self.failure("no address answered in time".to_owned()))??;
         let limit = self.timeouts.upstream_login;
         let begun = tokio::time::Instant::now();
-        let (stream, machine, profile) = timeout(limit, self.greet(socket, name))
-            .await
-            .map_err(|_| self.failure("the server did not finish its greeting in time".to_owned()))??;
+        let (stream, machine, profile) =
+            timeout(limit, self.greet(socket, name))
+                .await
+                .map_err(|_| {
+                    self.failure("the server did not finish its greeting in time".to_owned())
+                })??;
         Ok(Dialled {
             stream,
             machine,
@@ -116,19 +121,32 @@ impl Dialler {
 
     /// The handshake. The certificate must be valid for the configured host, whatever address was dialled.
     async fn secure(&self, tcp: TcpStream) -> io::Result<UpstreamStream> {
-        let name = ServerName::try_from(self.endpoint.host.clone())
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the host cannot be a certificate's name"))?;
-        TlsConnector::from(Arc::clone(&self.tls)).connect(name, Gather::new(tcp)).await
+        let name = ServerName::try_from(self.endpoint.host.clone()).map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the host cannot be a certificate's name",
+            )
+        })?;
+        TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, Gather::new(tcp))
+            .await
     }
 
     /// From the first octet of the server to its list of capabilities, over TLS.
-    async fn greet(&self, socket: Socket, name: Option<&str>) -> Result<(UpstreamStream, Box<dyn Upstream>, Profile), Failure> {
+    async fn greet(
+        &self,
+        socket: Socket,
+        name: Option<&str>,
+    ) -> Result<(UpstreamStream, Box<dyn Upstream>, Profile), Failure> {
         let mut machine = dialogue::upstream(self.protocol, self.endpoint.tls, &nonce()?, name);
         let mut stream = match socket {
             Socket::Secured(stream) => *stream,
             Socket::Clear(mut tcp) => match self.advance(&mut *machine, &mut tcp).await? {
                 UpstreamEvent::StartTls => {
-                    let stream = self.secure(tcp).await.map_err(|error| self.failure(error.to_string()))?;
+                    let stream = self
+                        .secure(tcp)
+                        .await
+                        .map_err(|error| self.failure(error.to_string()))?;
                     machine.tls_started();
                     stream
                 }
@@ -141,7 +159,11 @@ impl Dialler {
         }
     }
 
-    async fn advance<S>(&self, machine: &mut dyn Upstream, stream: &mut S) -> Result<UpstreamEvent, Failure>
+    async fn advance<S>(
+        &self,
+        machine: &mut dyn Upstream,
+        stream: &mut S,
+    ) -> Result<UpstreamEvent, Failure>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
@@ -202,32 +224,54 @@ impl Dialled {
     }
 
     /// Logs in; the connection is of no use after a failure.
-    pub async fn login(mut self, login: &Login<'_>) -> Result<(UpstreamStream, LoggedIn), LoginFailure> {
+    pub async fn login(
+        mut self,
+        login: &Login<'_>,
+    ) -> Result<(UpstreamStream, LoggedIn), LoginFailure> {
         self.machine.login(login);
         let failure = |cause, reason: String| {
             let server = format!("{}:{}", login.host, login.port);
-            Failure::new(Stage::Login, cause, format!("{server} as {}: {reason}", login.identity))
+            Failure::new(
+                Stage::Login,
+                cause,
+                format!("{server} as {}: {reason}", login.identity),
+            )
         };
         let other = |reason: String| LoginFailure::Other(failure(Cause::Upstream, reason));
-        let answer = timeout(self.rest, driver::advance(&mut *self.machine, &mut self.stream)).await;
+        let answer = timeout(
+            self.rest,
+            driver::advance(&mut *self.machine, &mut self.stream),
+        )
+        .await;
         match answer {
             Ok(Ok(Some(UpstreamEvent::LoggedIn(logged_in)))) => Ok((self.stream, logged_in)),
             Ok(Ok(Some(UpstreamEvent::Failed(told)))) => Err(match told.kind {
-                UpstreamFailureKind::TokenRefused => LoginFailure::TokenRefused(failure(Cause::Refused, told.detail)),
+                UpstreamFailureKind::TokenRefused => {
+                    LoginFailure::TokenRefused(failure(Cause::Refused, told.detail))
+                }
                 UpstreamFailureKind::Busy => LoginFailure::Other(failure(Cause::Busy, told.detail)),
                 UpstreamFailureKind::Unavailable => other(told.detail),
             }),
             Ok(Ok(Some(event))) => Err(other(format!("the conversation went astray: {event:?}"))),
-            Ok(Ok(None)) => Err(other("the server closed the connection during the login".to_owned())),
+            Ok(Ok(None)) => Err(other(
+                "the server closed the connection during the login".to_owned(),
+            )),
             Ok(Err(error)) => Err(other(error.to_string())),
-            Err(_) => Err(other("the server did not answer the login in time".to_owned())),
+            Err(_) => Err(other(
+                "the server did not answer the login in time".to_owned(),
+            )),
         }
     }
 }
 
 fn nonce() -> Result<dialogue::Nonce, Failure> {
     let mut nonce = [0; 40];
-    getrandom::fill(&mut nonce)
-        .map_err(|error| Failure::new(Stage::Dial, Cause::Upstream, format!("no randomness from the system: {error}")))?;
+    getrandom::fill(&mut nonce).map_err(|error| {
+        Failure::new(
+            Stage::Dial,
+            Cause::Upstream,
+            format!("no randomness from the system: {error}"),
+        )
+    })?;
     Ok(nonce)
 }

@@ -46,7 +46,10 @@ where
     let room = machine.room().min(CHUNK);
     if room == 0 {
         // A machine says so itself when a message is too long for it; this only keeps the loop from spinning.
-        return Err(io::Error::new(io::ErrorKind::OutOfMemory, "no room for more input"));
+        return Err(io::Error::new(
+            io::ErrorKind::OutOfMemory,
+            "no room for more input",
+        ));
     }
     let count = stream.read(&mut chunk[..room]).await?;
     machine.receive(&chunk[..count]);

@@ -7,12 +7,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod accept;
 pub mod dial;
 pub mod dialogue;
 pub mod password;
 pub mod relay;
-pub mod session;
 pub mod tls;
 pub mod token;
 

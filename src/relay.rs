@@ -28,7 +28,12 @@ pub struct Traffic {
 /// First go the success reply and what came behind it, and what the mail program had sent behind its login. A side that closes has
 /// its end passed on, and the other may still finish what it says. Memory is bounded: at most one buffer each way, held only while
 /// the receiver does not take what is in it.
-pub async fn relay<L, U>(local: &mut L, upstream: &mut U, opening: &Opening, login: &LoggedIn) -> (Traffic, io::Result<()>)
+pub async fn relay<L, U>(
+    local: &mut L,
+    upstream: &mut U,
+    opening: &Opening,
+    login: &LoggedIn,
+) -> (Traffic, io::Result<()>)
 where
     L: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -47,7 +52,12 @@ where
 }
 
 /// Sends what belongs before the first relayed byte. Both sides are written at once, so that none waits for the other.
-async fn open<L, U>(local: &mut L, upstream: &mut U, opening: &Opening, login: &LoggedIn) -> io::Result<()>
+async fn open<L, U>(
+    local: &mut L,
+    upstream: &mut U,
+    opening: &Opening,
+    login: &LoggedIn,
+) -> io::Result<()>
 where
     L: AsyncWrite + Unpin,
     U: AsyncWrite + Unpin,
@@ -68,7 +78,12 @@ where
     tokio::try_join!(to_local, to_upstream).map(|_| ())
 }
 
-async fn run<L, U>(local: &mut L, upstream: &mut U, up: &mut Direction, down: &mut Direction) -> io::Result<()>
+async fn run<L, U>(
+    local: &mut L,
+    upstream: &mut U,
+    up: &mut Direction,
+    down: &mut Direction,
+) -> io::Result<()>
 where
     L: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -87,7 +102,12 @@ where
 }
 
 /// One side has closed: the other has until it is silent for too long.
-async fn finish<L, U>(local: &mut L, upstream: &mut U, up: &mut Direction, down: &mut Direction) -> io::Result<()>
+async fn finish<L, U>(
+    local: &mut L,
+    upstream: &mut U,
+    up: &mut Direction,
+    down: &mut Direction,
+) -> io::Result<()>
 where
     L: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -154,7 +174,11 @@ impl Direction {
     }
 
     /// Writes what is held, and gives the buffer back.
-    fn poll_write<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<io::Result<()>> {
+    fn poll_write<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut W,
+    ) -> Poll<io::Result<()>> {
         while let Some(buffer) = &mut self.held {
             let count = ready!(Pin::new(&mut *to).poll_write(cx, buffer.filled()))?;
             if count == 0 {
@@ -171,7 +195,11 @@ impl Direction {
     }
 
     /// Reads as much as is there, so that many small records become one write. Says whether there is anything to do for it.
-    fn poll_fill<R: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, from: &mut R) -> io::Result<bool> {
+    fn poll_fill<R: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut R,
+    ) -> io::Result<bool> {
         let mut buffer = Buffer::take();
         while !buffer.spare().is_empty() {
             let mut spare = ReadBuf::new(buffer.spare());

@@ -152,7 +152,10 @@ mod tests {
     #[test]
     fn a_problem_shows_place_line_caret_and_hint() {
         let text = "a = 1\nprovider = \"gogle\"\n";
-        let out = shown(text, Problem::at(17..24, "unknown provider").hint("mean `google`?"));
+        let out = shown(
+            text,
+            Problem::at(17..24, "unknown provider").hint("mean `google`?"),
+        );
         assert!(out.starts_with("error: unknown provider\n"), "{out}");
         assert!(out.contains("--> x.toml:2:12\n"), "{out}");
         assert!(out.contains("2 | provider = \"gogle\"\n"), "{out}");
@@ -164,7 +167,10 @@ mod tests {
     #[test]
     fn a_problem_without_a_place_names_the_file() {
         let out = shown("", Problem::of_file("no state directory"));
-        assert!(out.contains("error: no state directory") && out.contains("x.toml"), "{out}");
+        assert!(
+            out.contains("error: no state directory") && out.contains("x.toml"),
+            "{out}"
+        );
     }
 
     #[test]

@@ -105,6 +105,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.counters.sessions.fetch_sub(1, Relaxed);
-        self.counters.with_account(&self.account, |figures| figures.sessions -= 1);
+        self.counters
+            .with_account(&self.account, |figures| figures.sessions -= 1);
     }
 }

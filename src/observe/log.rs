@@ -31,7 +31,8 @@ impl Color {
 ///
 /// A second call changes nothing: the first caller's log goes on.
 pub fn init(level: &str, json: bool, color: Color) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|error| format!("cannot understand the log level {level:?}: {error}"))?;
+    let filter = EnvFilter::try_new(level)
+        .map_err(|error| format!("cannot understand the log level {level:?}: {error}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

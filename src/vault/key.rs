@@ -32,7 +32,8 @@ pub(super) fn load(source: &SecretSource, folder: &Folder<'_>) -> Result<Key, Va
     if let SecretSource::File(path) = source {
         return from_file(path, folder);
     }
-    let secret = read_key(source).and_then(|text| decode(&text));
+    let text = source.read().map_err(|error| error.to_string());
+    let secret = text.and_then(|text| decode(text.expose_secret()));
     let key = |why| VaultError::Key {
         origin: format!("{source:?}"),
         why,
@@ -103,19 +104,6 @@ fn decode(text: &str) -> Result<Zeroizing<[u8; Key::LEN]>, String> {
             bytes.len()
         )
     })
-}
-
-/// Reads the sources that need no more than the process itself.
-// To be replaced by `SecretSource::read`, which knows all of them.
-fn read_key(source: &SecretSource) -> Result<Zeroizing<String>, String> {
-    match source {
-        SecretSource::Inline(secret) => Ok(secret.expose_secret().to_owned().into()),
-        SecretSource::Env(name) => match std::env::var(name) {
-            Ok(value) => Ok(value.into()),
-            Err(_) => Err("the variable is not set to text".into()),
-        },
-        other => Err(format!("{other:?} cannot be read by this release")),
-    }
 }
 
 #[cfg(test)]
