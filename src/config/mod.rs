@@ -3,6 +3,7 @@
 //! The file belongs to its human. This module and its children read it; only `account add` and its like write to it, on request.
 
 mod check;
+pub mod edit;
 mod mask;
 mod preset;
 mod problem;
