@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -69,43 +70,53 @@ impl Places {
     }
 }
 
-/// Accepts connections until mailwicket stops; each gets a task and a span of its own.
-pub async fn accept(listener: TcpListener, counter: Arc<Counter>, places: Places, tasks: TaskTracker) {
-    let stop = counter.stop.clone();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        match accepted {
-            Ok((local, source)) => admit(&counter, &places, &tasks, local, source),
-            Err(error) => {
-                // The connection, not the listener, is at fault; or the system is out of something for a while.
-                tracing::warn!(stage = %Stage::Accept, %error, "a connection could not be accepted");
-                tokio::time::sleep(EXHAUSTED).await;
+/// Where connections come in at one address.
+pub struct Door {
+    /// What the next session is served with; a reload changes it.
+    pub counter: watch::Receiver<Arc<Counter>>,
+    /// How many may come in.
+    pub places: Places,
+    /// Where sessions run.
+    pub tasks: TaskTracker,
+    /// Closes the door.
+    pub close: CancellationToken,
+}
+
+impl Door {
+    /// Accepts connections until the door is closed; each gets a task and a span of its own.
+    pub async fn accept(self, socket: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = self.close.cancelled() => return,
+            };
+            match accepted {
+                Ok((local, source)) => self.admit(local, source),
+                Err(error) => {
+                    // The connection, not the listener, is at fault; or the system is out of something for a while.
+                    tracing::warn!(stage = %Stage::Accept, %error, "a connection could not be accepted");
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
             }
         }
     }
-}
 
-fn admit(counter: &Arc<Counter>, places: &Places, tasks: &TaskTracker, local: TcpStream, source: SocketAddr) {
-    let span = tracing::info_span!("session", protocol = %counter.listener.protocol, %source);
-    // Without it every answer to a small command may wait 40 ms.
-    if let Err(error) = local.set_nodelay(true) {
-        tracing::debug!(parent: &span, %error, "cannot switch TCP_NODELAY on");
-    }
-    let counter = Arc::clone(counter);
-    match places.take() {
-        Some((stranger, session)) => {
-            let served = async move {
-                session::serve(counter, local, source, stranger).await;
-                drop(session);
-            };
-            tasks.spawn(served.instrument(span));
+    fn admit(&self, local: TcpStream, source: SocketAddr) {
+        let counter = Arc::clone(&self.counter.borrow());
+        let span = tracing::info_span!("session", protocol = %counter.listener.protocol, %source);
+        // Without it, every answer to a small command may wait 40 ms.
+        if let Err(error) = local.set_nodelay(true) {
+            tracing::debug!(parent: &span, %error, "cannot switch TCP_NODELAY on");
         }
-        None => {
+        let Some((stranger, session)) = self.places.take() else {
             tracing::warn!(parent: &span, stage = %Stage::Accept, "too many connections; turned away");
-            tasks.spawn(async move { session::turn_away(&counter, local).await });
-        }
+            self.tasks.spawn(async move { session::turn_away(&counter, local).await });
+            return;
+        };
+        let served = async move {
+            session::serve(counter, local, source, stranger).await;
+            drop(session);
+        };
+        self.tasks.spawn(served.instrument(span));
     }
 }

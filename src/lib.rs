@@ -16,11 +16,15 @@ pub mod token;
 
 pub mod cli;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod driver;
 pub mod failure;
 pub mod observe;
 pub mod pool;
 pub mod profiles;
 pub mod protocol;
+pub mod signals;
 pub mod stage;
+pub mod status;
 pub mod vault;

@@ -3,6 +3,8 @@
 pub mod account;
 pub mod check;
 pub mod password;
+pub mod run;
+pub mod status;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -14,12 +16,13 @@ use crate::config::{self, Config, LoadError, Log, Surroundings};
 
 /// Lets old mail programs keep their password while the provider gets OAuth 2.0.
 #[derive(Debug, Parser)]
-#[command(version, subcommand_required = true, arg_required_else_help = true)]
+#[command(version)]
 struct Cli {
     #[command(flatten)]
     global: Global,
+    /// What to do; without it: run
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 /// The subcommands.
@@ -29,6 +32,13 @@ pub enum Command {
     Check(check::Args),
     /// List, add and remove the mailboxes of the configuration
     Account(account::Args),
+    /// Run the proxy in the foreground
+    Run(run::Args),
+    /// Show how every account and listener stands; fails if an account is not ok
+    Status(status::Args),
+    /// Local passwords: what mail programs log in with
+    #[command(subcommand)]
+    Password(password::Args),
 }
 
 /// The options of every subcommand.
@@ -108,9 +118,13 @@ pub fn main() -> ExitCode {
         }
     };
     let global = &cli.global;
-    match cli.command {
+    let command = cli.command.unwrap_or(Command::Run(run::Args::default()));
+    match command {
         Command::Check(args) => check::run(args, global),
         Command::Account(args) => account::run(args, global),
+        Command::Run(args) => run::run(args, global),
+        Command::Status(args) => status::run(args, global),
+        Command::Password(args) => password::command(args, global),
     }
     .into()
 }
@@ -184,7 +198,8 @@ impl Global {
         say(&format!("error: {error}"));
     }
 
-    fn colored(&self) -> bool {
+    /// Whether words on stderr are coloured.
+    pub fn colored(&self) -> bool {
         let wanted = || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         match self.color {
             Color::Always => true,
@@ -192,6 +207,21 @@ impl Global {
             Color::Auto => io::stderr().is_terminal() && wanted(),
         }
     }
+}
+
+/// Runs what a command does on a runtime of its own.
+///
+/// # Errors
+/// With the exit code of the command, if the system has no room for a runtime.
+pub fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| {
+        say(&format!("error: cannot start the runtime: {error}"));
+        Exit::Failed
+    })?;
+    Ok(runtime.block_on(work))
 }
 
 /// A line of words, on stderr. If nobody listens there, there is nobody to tell.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice};
 use zeroize::Zeroizing;
 
+use super::{Exit, Global};
 use crate::config::{Account, Config};
 use crate::password::{self, HashError, NamedError, NamedPassword};
 use crate::protocol::Protocol;
@@ -97,6 +98,30 @@ pub enum PasswordError {
     /// Reading or writing failed.
     #[error("cannot read or write: {0}")]
     Stream(#[from] io::Error),
+}
+
+/// Runs it with the streams of the process.
+pub fn command(args: Args, global: &Global) -> Exit {
+    let streams = &mut Streams {
+        input: &mut io::stdin().lock(),
+        out: &mut io::stdout().lock(),
+        words: &mut io::stderr().lock(),
+    };
+    let done = match args {
+        Args::Hash { stdin } => hash(stdin, streams),
+        args => match global.load() {
+            Ok(config) => run(args, &config, streams),
+            Err(exit) => return exit,
+        },
+    };
+    match done {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            // Said on the stream that is locked already; if nobody listens there, there is nobody to tell.
+            let _ = writeln!(streams.words, "error: {error}");
+            Exit::Failed
+        }
+    }
 }
 
 /// Does what `args` say with the accounts of `config`. Blocks.
