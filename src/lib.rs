@@ -14,5 +14,7 @@ pub mod token;
 
 pub mod config;
 pub mod failure;
+pub mod oauth;
 pub mod protocol;
 pub mod stage;
+mod stand_in;
