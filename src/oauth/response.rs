@@ -35,6 +35,9 @@ pub struct TokenAnswer {
     id_token: Option<oauth2::AccessToken>, // any of oauth2's redacted secrets would do
     #[serde(default, deserialize_with = "seconds")]
     refresh_token_expires_in: Option<u64>,
+    /// Keycloak's name for it.
+    #[serde(default, deserialize_with = "seconds")]
+    refresh_expires_in: Option<u64>,
 }
 
 impl oauth2::TokenResponse for TokenAnswer {
@@ -140,7 +143,10 @@ impl TokenAnswer {
             access_token,
             expires_in: self.expires_in.map(Duration::from_secs),
             refresh_token,
-            refresh_expires_in: self.refresh_token_expires_in.map(Duration::from_secs),
+            refresh_expires_in: self
+                .refresh_token_expires_in
+                .or(self.refresh_expires_in)
+                .map(Duration::from_secs),
             scopes: self
                 .scope
                 .map(|scopes| scopes.iter().map(|s| s.to_string()).collect()),
