@@ -12,6 +12,7 @@ pub mod password;
 pub mod tls;
 pub mod token;
 
+pub mod cli;
 pub mod config;
 pub mod failure;
 pub mod oauth;

@@ -2,16 +2,52 @@
 //!
 //! The file belongs to its human. This module and its children read it; only `account add` and its like write to it, on request.
 
+mod check;
+pub mod edit;
+mod mask;
+mod preset;
+mod problem;
+mod secret;
+mod shape;
+mod sift;
+mod surroundings;
+mod warning;
+
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde::Deserialize;
+use toml::de::DeTable;
 use url::Url;
 
+pub use self::problem::{Problem, Problems};
+pub use self::secret::SecretError;
+pub use self::surroundings::{NotFound, Surroundings, find};
+pub use self::warning::warnings;
 use crate::protocol::Protocol;
+
+/// Octets of a configuration file: tens of thousands of accounts. More is not a configuration.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// The console's address: loopback, on a port that no mail program looks for.
+const DEFAULT_CONSOLE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8047);
+
+/// The file in the state directory that holds the vault's key, unless the configuration names another source.
+const VAULT_KEY: &str = "vault.key";
+
+/// The redirect URL without a preset: an IP address, since a name could be resolved to something else (RFC 8252 §8.3).
+const DEFAULT_REDIRECT_URL: &str = "http://127.0.0.1";
+
+/// The scopes without a preset: who signed in, and a refresh token (OpenID Connect Core §11).
+const DEFAULT_SCOPES: [&str; 3] = ["openid", "email", "offline_access"];
+
+/// The log tells of logins and failures; more is for finding errors.
+const DEFAULT_LEVEL: &str = "info";
 
 /// A whole configuration that passed every check.
 #[derive(Clone, Debug)]
@@ -22,6 +58,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where the key that seals the vault comes from.
     pub vault_key: SecretSource,
+    /// Where the web console listens; `None` if it is switched off.
+    pub console: Option<SocketAddr>,
     /// The registrations at providers, by name.
     pub providers: Vec<Arc<Provider>>,
     /// The local addresses and what they speak.
@@ -36,6 +74,108 @@ pub struct Config {
     pub log: Log,
 }
 
+impl Config {
+    /// Reads and checks a file, in the environment of this process.
+    ///
+    /// # Errors
+    /// If it cannot be read, and with everything that is wrong in it.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        Self::load_in(path, &Surroundings::of_process())
+    }
+
+    /// The same in other surroundings, such as with a `--state-dir` from the command line.
+    ///
+    /// # Errors
+    /// See [`Config::load`].
+    pub fn load_in(path: &Path, around: &Surroundings) -> Result<Self, LoadError> {
+        Ok(Self::parse_in(&read_text(path)?, path, around)?)
+    }
+
+    /// Checks a text, in the environment of this process; `path` is for messages, and for the relative paths in it.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Problems> {
+        Self::parse_in(text, path, &Surroundings::of_process())
+    }
+
+    /// The same in other surroundings.
+    ///
+    /// # Errors
+    /// See [`Config::parse`].
+    pub fn parse_in(text: &str, path: &Path, around: &Surroundings) -> Result<Self, Problems> {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let problems = |list, broken| Problems::new(path, mask::mask(text, document.get_ref(), broken), list);
+        if !errors.is_empty() {
+            // What follows from a syntax error is not worth telling: the rest is checked once the file can be read.
+            let list = errors.iter().map(syntax_problem).collect();
+            return Err(problems(list, true));
+        }
+        check::check(sift::sift(&document), path, around).map_err(|list| problems(list, false))
+    }
+}
+
+fn syntax_problem(error: &toml::de::Error) -> Problem {
+    match error.span() {
+        Some(span) => Problem::at(span, error.message()),
+        None => Problem::of_file(error.message()),
+    }
+}
+
+/// The text of a configuration file.
+///
+/// # Errors
+/// If it cannot be read, is far too long, or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, LoadError> {
+    let fail = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(fail)?;
+    let mut octets = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut octets).map_err(fail)?;
+    if octets.len() as u64 > MAX_FILE {
+        return Err(LoadError::TooLong { path: path.to_owned() });
+    }
+    String::from_utf8(octets).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        LoadError::NotText {
+            path: path.to_owned(),
+            line: before.iter().filter(|&&octet| octet == b'\n').count() + 1,
+        }
+    })
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is longer than any configuration.
+    #[error("{} is longer than {} MiB; it is no configuration", path.display(), MAX_FILE >> 20)]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not UTF-8.
+    #[error("{}:{line}: this line is not UTF-8 text; save the file as UTF-8", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not.
+        line: usize,
+    },
+    /// Something in it is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Problems),
+}
+
 /// One application registration at a provider: how tokens are got, and where mail is.
 #[derive(Clone, Debug)]
 pub struct Provider {
@@ -47,6 +187,8 @@ pub struct Provider {
     pub client_id: String,
     /// The OAuth client secret, where the registration has one.
     pub client_secret: Option<SecretSource>,
+    /// The day on which the client secret ends, as far as the file says.
+    pub client_secret_expires: Option<jiff::civil::Date>,
     /// How tokens are got the first time.
     pub flow: Flow,
     /// The issuer identifier: checked against `iss` in redirects (RFC 9207); the source of missing URLs (RFC 8414).
@@ -113,7 +255,8 @@ impl fmt::Display for Endpoint {
 }
 
 /// When TLS begins on the upstream side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum UpstreamTls {
     /// With the first byte (RFC 8314 §3).
     Implicit,
@@ -122,7 +265,8 @@ pub enum UpstreamTls {
 }
 
 /// The choice of the SASL mechanism used upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MechanismChoice {
     /// OAUTHBEARER if the server offers it, else XOAUTH2.
     Auto,
@@ -146,7 +290,8 @@ pub struct Listener {
 }
 
 /// What a mail program hears when a login cannot be completed for reasons that are not its fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnUnavailable {
     /// The protocol's temporary refusal.
     #[default]
@@ -226,6 +371,19 @@ pub struct Timeouts {
     pub drain: Duration,
 }
 
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            before_login: Duration::from_secs(3 * 60), // a person types a password; RFC 3501 asks for 30 minutes only after login
+            connect: Duration::from_secs(10),          // one lost SYN is sent again after 1, 3 and 7 seconds
+            connect_total: Duration::from_secs(30),    // three addresses, before a mail program gives up
+            upstream_login: Duration::from_secs(60),   // providers delay the answer to logins that they suspect
+            token: Duration::from_secs(10),            // token endpoints answer within one second or not at all
+            drain: Duration::from_secs(10),            // well below the 90 s after which systemd kills
+        }
+    }
+}
+
 /// How much a stranger may ask of us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -239,6 +397,18 @@ pub struct Limits {
     pub failed_logins: usize,
     /// Octets of a line before login.
     pub line_before_login: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 10_000,            // two descriptors each; what a small server is asked for at most
+            before_login: 256,           // each may cost a password hash of 19 MiB
+            before_login_per_source: 64, // a mail program opens up to ten at once, and several share an address
+            failed_logins: 3,            // a person mistypes twice
+            line_before_login: 8192,     // RFC 7162 §4 for IMAP; the others need less
+        }
+    }
 }
 
 /// How and how much is logged.
