@@ -18,5 +18,4 @@ pub mod failure;
 pub mod oauth;
 pub mod protocol;
 pub mod stage;
-mod stand_in;
 pub mod vault;

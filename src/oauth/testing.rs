@@ -133,6 +133,7 @@ pub(crate) fn provider(token_url: &Url) -> Provider {
         preset: None,
         client_id: "test-client".into(),
         client_secret: None,
+        client_secret_expires: None,
         flow: Flow::AuthorizationCode,
         issuer: None,
         authorize_url: Some(token_url.join("/auth").expect("url")),
