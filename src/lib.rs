@@ -7,10 +7,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod accept;
 pub mod dial;
 pub mod dialogue;
 pub mod password;
 pub mod relay;
+pub mod session;
 pub mod tls;
 pub mod token;
 
@@ -20,6 +22,7 @@ pub mod control;
 pub mod daemon;
 pub mod driver;
 pub mod failure;
+pub mod oauth;
 pub mod observe;
 pub mod pool;
 pub mod profiles;

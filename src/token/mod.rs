@@ -1,4 +1,9 @@
 //! Access tokens for verified accounts.
+//!
+//! [`life`] decides, without clock or I/O; [`grant`] is what the vault keeps; `Tokens` asks the provider and obeys.
+
+pub mod grant;
+pub mod life;
 
 use std::fmt;
 
@@ -33,5 +38,11 @@ impl AccessToken {
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AccessToken({} octets)", self.expose().len())
+    }
+}
+
+impl PartialEq for AccessToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
     }
 }
