@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Account, Listener};
 use crate::observe::{AccountFigures, Counters, ListenerFigures};
 use crate::protocol::Protocol;
-use crate::token::{AccountStatus, State, Tokens};
+use crate::token::life::State;
+use crate::token::{AccountStatus, Tokens};
 
 /// Where the answer is taken from.
 #[derive(Default)]

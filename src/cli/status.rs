@@ -9,7 +9,8 @@ use super::{Exit, Global, print, say};
 use crate::config::Config;
 use crate::control;
 use crate::status::{AccountLine, ListenerLine, Sources, Status};
-use crate::token::{State, Tokens};
+use crate::token::Tokens;
+use crate::token::life::State;
 use crate::vault::Vault;
 
 /// The arguments of `status`.
