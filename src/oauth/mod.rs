@@ -105,7 +105,7 @@ impl OAuthError {
         }
     }
 
-    /// Whether every account of the same registration would hear the same.
+    /// Whether every account of the same registration would hear the same. A slow or broken answer need not mean that.
     pub fn concerns_all_accounts(&self) -> bool {
         match self {
             Self::Refused(answer) => matches!(
@@ -116,9 +116,18 @@ impl OAuthError {
                     | "temporarily_unavailable"
                     | "slow_down"
             ),
-            Self::Http(_) | Self::Issuer { .. } | Self::NoEndpoint(_) | Self::Secret(_) => true,
-            Self::Unusable(_) | Self::Malformed { .. } => false,
+            Self::Http(HttpError::Status { status, .. }) => {
+                matches!(status.as_u16(), 404 | 407 | 429 | 503)
+            }
+            Self::Http(HttpError::Unreachable { .. } | HttpError::Insecure { .. }) => true,
+            Self::Issuer { .. } | Self::NoEndpoint(_) | Self::Secret(_) => true,
+            Self::Http(_) | Self::Unusable(_) | Self::Malformed { .. } => false,
         }
+    }
+
+    /// Whether the request may have been acted on while its answer was lost on the way.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Http(HttpError::Lost { .. }))
     }
 }
 

@@ -328,6 +328,11 @@ impl Brake {
         self.backoff.is_over(now)
     }
 
+    /// Until when no request may be sent, if one has failed.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.backoff.until
+    }
+
     /// Why not.
     pub fn trouble(&self, now: Timestamp) -> Option<&Trouble> {
         self.trouble.as_ref().filter(|_| !self.is_off(now))

@@ -1,13 +1,19 @@
 //! Access tokens for verified accounts.
 //!
-//! [`life`] decides, without clock or I/O; [`grant`] is what the vault keeps; `Tokens` asks the provider and obeys.
+//! [`life`] decides, without clock or I/O; [`grant`] is what the vault keeps; [`Tokens`] asks the provider and obeys.
 
 pub mod grant;
+mod keeper;
 pub mod life;
+mod status;
+mod upkeep;
 
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
+
+pub use keeper::Tokens;
+pub use status::AccountStatus;
 
 /// An access token that is fit to stand in a SASL message.
 #[derive(Clone)]
