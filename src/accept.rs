@@ -21,7 +21,9 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; is another program there, or another mailwicket? No other port is ever tried")]
+#[error(
+    "cannot listen on {address}: {source}; is another program there, or another mailwicket? No other port is ever tried"
+)]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
@@ -110,7 +112,8 @@ impl Door {
         }
         let Some((stranger, session)) = self.places.take() else {
             tracing::warn!(parent: &span, stage = %Stage::Accept, "too many connections; turned away");
-            self.tasks.spawn(async move { session::turn_away(&counter, local).await });
+            self.tasks
+                .spawn(async move { session::turn_away(&counter, local).await });
             return;
         };
         let served = async move {

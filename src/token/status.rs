@@ -1,14 +1,14 @@
 //! How an account stands, for `status`, the console and notifications.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::grant::Grant;
 use super::life::{Life, State};
 use crate::failure::Failure;
 
 /// How an account stands. Holds no secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountStatus {
     /// The state.
     pub state: State,
