@@ -98,7 +98,12 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help is no error; there is nothing left to do if it cannot be printed.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .into();
         }
     };
     let global = &cli.global;
@@ -135,7 +140,8 @@ impl Global {
     /// # Errors
     /// With the exit code of the command.
     pub fn check_text(&self, text: &str, path: &Path) -> Result<Config, Exit> {
-        Config::parse_in(text, path, &self.surroundings()).map_err(|problems| self.refuse(&problems.into()))
+        Config::parse_in(text, path, &self.surroundings())
+            .map_err(|problems| self.refuse(&problems.into()))
     }
 
     /// What the configuration depends on besides its file.
@@ -146,8 +152,13 @@ impl Global {
     /// How to log: what the command line says, else the configuration.
     pub fn log(&self, config: &Config) -> Log {
         Log {
-            level: self.log_level.clone().unwrap_or_else(|| config.log.level.clone()),
-            json: self.log_format.map_or(config.log.json, |format| format == LogFormat::Json),
+            level: self
+                .log_level
+                .clone()
+                .unwrap_or_else(|| config.log.level.clone()),
+            json: self
+                .log_format
+                .map_or(config.log.json, |format| format == LogFormat::Json),
         }
     }
 
@@ -157,7 +168,10 @@ impl Global {
             LoadError::Invalid(problems) => {
                 let count = problems.list().len();
                 let plural = if count == 1 { "problem" } else { "problems" };
-                say(&format!("{}\n\n{count} {plural} in the configuration", problems.render(self.colored())));
+                say(&format!(
+                    "{}\n\n{count} {plural} in the configuration",
+                    problems.render(self.colored())
+                ));
             }
             other => self.say_error(other),
         }

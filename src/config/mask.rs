@@ -60,8 +60,11 @@ fn hide(value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
 /// Whether the value of a key may be or hold a secret. Misspelt keys count as well.
 fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
-    let named = ["secret", "passw", "command", "webhook", "postgres", "egress"];
-    (named.iter().any(|word| key.contains(word)) || key.ends_with("key")) && !key.contains("expires")
+    let named = [
+        "secret", "passw", "command", "webhook", "postgres", "egress",
+    ];
+    (named.iter().any(|word| key.contains(word)) || key.ends_with("key"))
+        && !key.contains("expires")
 }
 
 /// What follows a secret's key on its line.
@@ -97,7 +100,10 @@ mod tests {
         assert_eq!(out.len(), text.len());
         assert!(!out.contains("nter2"), "{out}");
         assert!(out.contains("client-secret = \"********\" # why"), "{out}");
-        assert!(out.contains("2027-01-01") && out.contains("vault.key"), "{out}");
+        assert!(
+            out.contains("2027-01-01") && out.contains("vault.key"),
+            "{out}"
+        );
     }
 
     #[test]
