@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use mailwicket::config::{Config, Flow, SecretSource, Surroundings, UpstreamTls};
+use mailwicket::config::{Config, Flow, SecretSource, Surroundings, UpstreamTls, edit};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -245,6 +245,7 @@ fn a_missing_file_is_named_and_so_are_the_places_looked_at() {
     let output = program()
         .arg("check")
         .env("HOME", "/nonexistent")
+        .env("MAILWICKET_CONFIG", "") // as good as none
         .output()
         .unwrap();
     if !Path::new("/etc/mailwicket/mailwicket.toml").exists() {
@@ -473,6 +474,27 @@ fn piece() -> impl Strategy<Value = String> {
     prop_oneof![4 => proptest::sample::select(WORDS).prop_map(str::to_owned), 1 => ".{0,4}".prop_map(|s| s)]
 }
 
+fn filled_lines(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect()
+}
+
+/// Parts of a well-formed file, in any order.
+fn block() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(
+        &[
+            "# é\n\n",
+            "\n",
+            "[log]\nlevel = 'info' # é\n",
+            "[timeouts]\n# é\n",
+            "[[account]]\naddress = 'é@x'\n",
+            "# mine\n[[account]]\naddress = 'b@x'\n[account.identity]\nimap = 'b' # é\n# more\n\n",
+            "[[listener]]\nlisten = [\n'127.0.0.1:1',\n]\n",
+        ][..],
+    )
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in any::<String>()) {
@@ -485,6 +507,34 @@ proptest! {
         if let Err(shown) = problems {
             let escapes = shown.contains('\u{1b}');
             prop_assert!(shown.contains("x.toml") && !escapes);
+        }
+    }
+
+    #[test]
+    fn no_odd_configuration_makes_an_edit_panic(pieces in proptest::collection::vec(piece(), 0..40)) {
+        let text = pieces.concat();
+        let account = edit::NewAccount { address: "new@x".into(), provider: "p".into(), ..Default::default() };
+        if let Ok(added) = edit::add_account(&text, &account) {
+            let removed = edit::remove_account(&added, "new@x");
+            prop_assert!(removed.is_ok(), "{added:?}");
+        }
+    }
+
+    #[test]
+    fn an_edit_changes_nothing_else(
+        bom in any::<bool>(),
+        windows in any::<bool>(),
+        blocks in proptest::collection::vec(block(), 0..6),
+    ) {
+        let text = format!("{}{}", if bom { "\u{feff}" } else { "" }, blocks.concat());
+        let text = if windows { text.replace('\n', "\r\n") } else { text };
+        let account = edit::NewAccount { address: "new@x".into(), provider: "p".into(), ..Default::default() };
+        if let Ok(added) = edit::add_account(&text, &account) {
+            // All but empty lines: those between tables may change.
+            let removed = edit::remove_account(&added, "NEW@x").unwrap();
+            prop_assert_eq!(filled_lines(&removed), filled_lines(&text));
+        } else {
+            prop_assert!(toml::from_str::<toml::Table>(&text).is_err(), "{text:?}");
         }
     }
 }
