@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand. Machine output goes to stdout, words to stderr.
 
 pub mod account;
+pub mod authorize;
 pub mod check;
 
 use std::io::{self, IsTerminal, Write};
@@ -28,6 +29,8 @@ pub enum Command {
     Check(check::Args),
     /// List, add and remove the mailboxes of the configuration
     Account(account::Args),
+    /// Sign in at the provider for a mailbox
+    Authorize(authorize::Args),
 }
 
 /// The options of every subcommand.
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Check(args) => check::run(args, global),
         Command::Account(args) => account::run(args, global),
+        Command::Authorize(args) => authorize::run(args, global),
     }
     .into()
 }
