@@ -14,8 +14,9 @@ use secrecy::SecretString;
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::{Exit, Global};
+use super::{Exit, Global, say};
 use crate::config::{Account, Config, Flow};
+use crate::oauth::catalogue;
 use crate::oauth::redirect::{Expected, RedirectError, RedirectListener, SIGN_IN_LIMIT};
 use crate::oauth::response::Answer;
 use crate::oauth::{OAuth, OAuthError};
@@ -72,8 +73,12 @@ pub enum AuthorizeError {
         error: OAuthError,
     },
     /// The sign-in did not come to its end.
-    #[error(transparent)]
-    Redirect(#[from] RedirectError),
+    #[error("{error}{}", on_a_new_line(remedy_of(error)))]
+    Redirect {
+        /// Why not.
+        #[from]
+        error: RedirectError,
+    },
     /// The input ended before the address was pasted.
     #[error("nothing was pasted")]
     NothingPasted,
@@ -110,6 +115,13 @@ fn on_a_new_line(words: &str) -> String {
         String::new()
     } else {
         format!("\n{words}")
+    }
+}
+
+fn remedy_of(error: &RedirectError) -> &'static str {
+    match error {
+        RedirectError::Declined(answer) => catalogue::meaning(answer).remedy,
+        _ => "",
     }
 }
 
@@ -150,7 +162,7 @@ pub fn run(args: Args, global: &Global) -> Exit {
     match outcome {
         Ok(Ok(())) => Exit::Done,
         Ok(Err(error)) => {
-            global.say_error(&error);
+            say(&format!("error: {error}").replace("ACCOUNT", &args.account));
             error.exit()
         }
         Err(exit) => exit,
