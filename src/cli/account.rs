@@ -66,26 +66,42 @@ fn add(new: Add, global: &Global) -> Result<(), Exit> {
     };
     change(global, |text| edit::add_account(text, &account))?;
     let address = &account.address;
-    say(&format!("added {address}; next: mailwicket authorize {address}, mailwicket password add {address}"));
+    say(&format!(
+        "added {address}; next: mailwicket authorize {address}, mailwicket password add {address}"
+    ));
     Ok(())
 }
 
 fn remove(address: &str, global: &Global) -> Result<(), Exit> {
     change(global, |text| edit::remove_account(text, address))?;
-    say(&format!("removed {address} from the configuration; its tokens and passwords stay in the vault"));
+    say(&format!(
+        "removed {address} from the configuration; its tokens and passwords stay in the vault"
+    ));
     Ok(())
 }
 
 fn list(global: &Global) -> Result<(), Exit> {
-    global.load()?.accounts.iter().try_for_each(|account| print(&line(account)))
+    global
+        .load()?
+        .accounts
+        .iter()
+        .try_for_each(|account| print(&line(account)))
 }
 
 fn line(account: &Account) -> String {
-    format!("{}\t{}\t{}", account.address, account.provider.name, account.logins.join(", "))
+    format!(
+        "{}\t{}\t{}",
+        account.address,
+        account.provider.name,
+        account.logins.join(", ")
+    )
 }
 
 /// Edits the file: reads it, checks the outcome, and only then writes.
-fn change(global: &Global, edit: impl FnOnce(&str) -> Result<String, EditError>) -> Result<(), Exit> {
+fn change(
+    global: &Global,
+    edit: impl FnOnce(&str) -> Result<String, EditError>,
+) -> Result<(), Exit> {
     let path = global.path()?;
     let old = config::read_text(&path).map_err(|error| global.refuse(&error))?;
     let new = edit(&old).map_err(|error| fail(&error, &old, &path, global))?;

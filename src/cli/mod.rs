@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config, LoadError, Log, Surroundings};
@@ -37,13 +38,13 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Global {
     /// The configuration file
-    #[arg(long, global = true, value_name = "FILE", env = "MAILWICKET_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "MAILWICKET_CONFIG", value_parser = path_or_empty())]
     pub config: Option<PathBuf>,
     /// The folder for tokens and passwords, instead of the one in the configuration
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug, trace
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = log_level)]
     pub log_level: Option<String>,
     /// The form of the log
     #[arg(long, global = true, value_name = "FORMAT")]
@@ -51,6 +52,18 @@ pub struct Global {
     /// Colours in messages
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
+}
+
+/// An empty variable counts as absent, so it must not be an error either.
+fn path_or_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    match config::is_log_level(text) {
+        true => Ok(text.to_owned()),
+        false => Err(config::LEVEL_HINT.to_owned()),
+    }
 }
 
 /// The form of the log.
@@ -101,7 +114,12 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help is no error; there is nothing left to do if it cannot be printed.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .into();
         }
     };
     let global = &cli.global;
@@ -119,7 +137,8 @@ impl Global {
     /// # Errors
     /// With the exit code of the command.
     pub fn path(&self) -> Result<PathBuf, Exit> {
-        config::find(self.config.as_deref()).map_err(|error| {
+        let given = self.config.as_deref();
+        config::find(given.filter(|path| !path.as_os_str().is_empty())).map_err(|error| {
             self.say_error(&error);
             Exit::Usage
         })
@@ -139,7 +158,8 @@ impl Global {
     /// # Errors
     /// With the exit code of the command.
     pub fn check_text(&self, text: &str, path: &Path) -> Result<Config, Exit> {
-        Config::parse_in(text, path, &self.surroundings()).map_err(|problems| self.refuse(&problems.into()))
+        Config::parse_in(text, path, &self.surroundings())
+            .map_err(|problems| self.refuse(&problems.into()))
     }
 
     /// What the configuration depends on besides its file.
@@ -150,8 +170,13 @@ impl Global {
     /// How to log: what the command line says, else the configuration.
     pub fn log(&self, config: &Config) -> Log {
         Log {
-            level: self.log_level.clone().unwrap_or_else(|| config.log.level.clone()),
-            json: self.log_format.map_or(config.log.json, |format| format == LogFormat::Json),
+            level: self
+                .log_level
+                .clone()
+                .unwrap_or_else(|| config.log.level.clone()),
+            json: self
+                .log_format
+                .map_or(config.log.json, |format| format == LogFormat::Json),
         }
     }
 
@@ -161,7 +186,10 @@ impl Global {
             LoadError::Invalid(problems) => {
                 let count = problems.list().len();
                 let plural = if count == 1 { "problem" } else { "problems" };
-                say(&format!("{}\n\n{count} {plural} in the configuration", problems.render(self.colored())));
+                say(&format!(
+                    "{}\n\n{count} {plural} in the configuration",
+                    problems.render(self.colored())
+                ));
             }
             other => self.say_error(other),
         }

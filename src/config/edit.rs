@@ -39,7 +39,9 @@ pub enum EditError {
         address: String,
     },
     /// The accounts are written in a way that cannot be edited safely.
-    #[error("the accounts are written in a way that cannot be changed here without touching other parts; edit the file by hand")]
+    #[error(
+        "the accounts are written in a way that cannot be changed here without touching other parts; edit the file by hand"
+    )]
     Entangled,
     /// Somebody else changed the file in the meantime.
     #[error("{} was changed by somebody else in the meantime; try again", path.display())]
@@ -67,16 +69,27 @@ pub enum EditError {
 pub fn add_account(text: &str, account: &NewAccount) -> Result<String, EditError> {
     let document = parse(text)?;
     let edited = match document.get("account") {
-        Some(Item::Value(_)) => edit_array(text, |array| array.push(InlineTable::from_iter(pairs(account))))?,
+        Some(Item::Value(_)) => edit_array(text, |array| {
+            array.push(InlineTable::from_iter(pairs(account)))
+        })?,
         Some(Item::ArrayOfTables(accounts)) => {
-            let last = accounts.iter().filter_map(extent).max_by_key(|span| span.end);
-            insert(text, last.map_or(text.len(), |span| paragraph_end(text, span.end)), account)
+            let last = accounts
+                .iter()
+                .filter_map(extent)
+                .max_by_key(|span| span.end);
+            insert(
+                text,
+                last.map_or(text.len(), |span| paragraph_end(text, span.end)),
+                account,
+            )
         }
         _ => insert(text, text.len(), account),
     };
     let mut expected = plain(text)?;
     let one = plain(&block(account))?.remove("account").and_then(first_of);
-    let list = expected.entry("account").or_insert_with(|| toml::Value::Array(Vec::new()));
+    let list = expected
+        .entry("account")
+        .or_insert_with(|| toml::Value::Array(Vec::new()));
     list.as_array_mut().ok_or(EditError::Entangled)?.extend(one);
     only_if(edited, &expected)
 }
@@ -88,16 +101,27 @@ pub fn add_account(text: &str, account: &NewAccount) -> Result<String, EditError
 pub fn remove_account(text: &str, address: &str) -> Result<String, EditError> {
     let document = parse(text)?;
     let mut expected = plain(text)?;
-    let missing = || EditError::NoAccount { address: address.to_owned() };
-    let list = expected.get_mut("account").and_then(toml::Value::as_array_mut).ok_or_else(missing)?;
-    let index = list.iter().position(|account| has_address(account, address)).ok_or_else(missing)?;
+    let missing = || EditError::NoAccount {
+        address: address.to_owned(),
+    };
+    let list = expected
+        .get_mut("account")
+        .and_then(toml::Value::as_array_mut)
+        .ok_or_else(missing)?;
+    let index = list
+        .iter()
+        .position(|account| has_address(account, address))
+        .ok_or_else(missing)?;
     list.remove(index);
     if list.is_empty() {
         expected.remove("account");
     }
     let edited = match document.get("account") {
         Some(Item::ArrayOfTables(accounts)) => {
-            let span = accounts.get(index).and_then(extent).ok_or(EditError::Entangled)?;
+            let span = accounts
+                .get(index)
+                .and_then(extent)
+                .ok_or(EditError::Entangled)?;
             cut(text, span)
         }
         _ => edit_array(text, |array| {
@@ -119,7 +143,11 @@ fn only_if(edited: String, expected: &toml::Table) -> Result<String, EditError> 
     if meaning.get("account").is_some_and(is_empty) {
         meaning.remove("account");
     }
-    if meaning == *expected { Ok(edited) } else { Err(EditError::Entangled) }
+    if meaning == *expected {
+        Ok(edited)
+    } else {
+        Err(EditError::Entangled)
+    }
 }
 
 fn parse(text: &str) -> Result<Document<&str>, EditError> {
@@ -145,14 +173,24 @@ fn pairs(account: &NewAccount) -> Vec<(&'static str, Value)> {
     if !account.logins.is_empty() {
         pairs.push(("logins", Value::Array(account.logins.iter().collect())));
     }
-    let optional = [("identity", &account.identity), ("authorize-as", &account.authorize_as)];
-    pairs.extend(optional.into_iter().filter_map(|(key, value)| Some((key, Value::from(value.as_deref()?)))));
+    let optional = [
+        ("identity", &account.identity),
+        ("authorize-as", &account.authorize_as),
+    ];
+    pairs.extend(
+        optional
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, Value::from(value.as_deref()?)))),
+    );
     pairs
 }
 
 /// The account as it stands in a file.
 fn block(account: &NewAccount) -> String {
-    let table: Table = pairs(account).into_iter().map(|(key, value)| (key, Item::Value(value))).collect();
+    let table: Table = pairs(account)
+        .into_iter()
+        .map(|(key, value)| (key, Item::Value(value)))
+        .collect();
     format!("[[account]]\n{table}")
 }
 
@@ -203,18 +241,27 @@ fn paragraph_end(text: &str, from: usize) -> usize {
 
 /// The octet after the line's newline, or the end of the text.
 fn line_end(text: &str, from: usize) -> usize {
-    text[from..].find('\n').map_or(text.len(), |newline| from + newline + 1)
+    text[from..]
+        .find('\n')
+        .map_or(text.len(), |newline| from + newline + 1)
 }
 
 fn cut(text: &str, span: Range<usize>) -> String {
     let mut start = line_start(text, span.start);
-    while start > 0 && text[line_start(text, start - 1)..start].trim_start().starts_with('#') {
+    while start > 0
+        && text[line_start(text, start - 1)..start]
+            .trim_start()
+            .starts_with('#')
+    {
         start = line_start(text, start - 1);
     }
     let end = paragraph_end(text, span.end);
     let (before, after) = (&text[..start], &text[end..]);
     // One of the two empty lines round it goes as well.
-    let after = match after.strip_prefix("\r\n").or_else(|| after.strip_prefix('\n')) {
+    let after = match after
+        .strip_prefix("\r\n")
+        .or_else(|| after.strip_prefix('\n'))
+    {
         Some(rest) => rest,
         None => after,
     };
@@ -242,7 +289,9 @@ pub fn save(path: &Path, old: &str, new: &str) -> Result<(), EditError> {
     };
     let target = fs::canonicalize(path).map_err(fail)?;
     if read_text(&target)? != old {
-        return Err(EditError::Changed { path: path.to_owned() });
+        return Err(EditError::Changed {
+            path: path.to_owned(),
+        });
     }
     replace(&target, new).map_err(fail)
 }
@@ -250,7 +299,10 @@ pub fn save(path: &Path, old: &str, new: &str) -> Result<(), EditError> {
 fn replace(target: &Path, text: &str) -> io::Result<()> {
     let folder = target.parent().unwrap_or(Path::new("/")); // a canonical path of a file has a parent
     let metadata = fs::metadata(target)?;
-    let mut file = tempfile::Builder::new().prefix(".mailwicket-").suffix(".tmp").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".mailwicket-")
+        .suffix(".tmp")
+        .tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
     same_owner(file.as_file(), &metadata)?;
     file.as_file().set_permissions(metadata.permissions())?;
@@ -311,7 +363,10 @@ mod tests {
     #[test]
     fn an_account_is_added_at_the_end_if_it_is_the_first() {
         assert_eq!(add_account("", &bob()).unwrap(), BLOCK);
-        assert_eq!(add_account("[log]\n# x", &bob()).unwrap(), format!("[log]\n# x\n\n{BLOCK}"));
+        assert_eq!(
+            add_account("[log]\n# x", &bob()).unwrap(),
+            format!("[log]\n# x\n\n{BLOCK}")
+        );
         let edited = add_account("[log]\r\n", &bob()).unwrap();
         assert_eq!(edited, format!("[log]\n\n{BLOCK}").replace('\n', "\r\n"));
     }
@@ -319,7 +374,10 @@ mod tests {
     #[test]
     fn an_account_is_added_to_an_inline_list() {
         let edited = add_account("account = [ { address = 'a@b' } ] # all\n", &bob()).unwrap();
-        assert!(edited.contains("'a@b'") && edited.contains("\"bob@b\"") && edited.contains("# all"), "{edited}");
+        assert!(
+            edited.contains("'a@b'") && edited.contains("\"bob@b\"") && edited.contains("# all"),
+            "{edited}"
+        );
     }
 
     #[test]
@@ -350,12 +408,20 @@ mod tests {
             without_bob,
             "# all\n\n# alice\n[[account]]\naddress = 'a@b'\n[account.identity]\nimap = 'x'\n# more\n\n[log]\n"
         );
-        assert!(matches!(remove_account(text, "c@d"), Err(EditError::NoAccount { .. })));
+        assert!(matches!(
+            remove_account(text, "c@d"),
+            Err(EditError::NoAccount { .. })
+        ));
     }
 
     #[test]
     fn adding_and_removing_is_no_change() {
-        for text in ["", "[log]\n", "# x\n[[account]]\naddress = 'a@b'\n", "[[account]]\naddress='a@b'\n\n[log]\nlevel='info'\n"] {
+        for text in [
+            "",
+            "[log]\n",
+            "# x\n[[account]]\naddress = 'a@b'\n",
+            "[[account]]\naddress='a@b'\n\n[log]\nlevel='info'\n",
+        ] {
             let there = add_account(text, &bob()).unwrap();
             assert_eq!(remove_account(&there, "bob@b").unwrap(), text);
         }
@@ -363,9 +429,16 @@ mod tests {
 
     #[test]
     fn an_account_that_is_mixed_with_other_tables_is_left_alone() {
-        let text = "[[account]]\naddress = 'a@b'\n[log]\nlevel = 'info'\n[account.identity]\nimap = 'x'\n";
-        assert!(matches!(remove_account(text, "a@b"), Err(EditError::Entangled)));
-        assert!(matches!(add_account("[account]\naddress = 'a@b'\n", &bob()), Err(EditError::Entangled)));
+        let text =
+            "[[account]]\naddress = 'a@b'\n[log]\nlevel = 'info'\n[account.identity]\nimap = 'x'\n";
+        assert!(matches!(
+            remove_account(text, "a@b"),
+            Err(EditError::Entangled)
+        ));
+        assert!(matches!(
+            add_account("[account]\naddress = 'a@b'\n", &bob()),
+            Err(EditError::Entangled)
+        ));
     }
 
     #[test]
@@ -373,7 +446,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.toml");
         fs::write(&path, "new").unwrap();
-        assert!(matches!(save(&path, "old", "mine"), Err(EditError::Changed { .. })));
+        assert!(matches!(
+            save(&path, "old", "mine"),
+            Err(EditError::Changed { .. })
+        ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
     }
 
@@ -389,7 +465,14 @@ mod tests {
         save(&link, "old", "new").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "no temporary file is left"
+        );
     }
 }

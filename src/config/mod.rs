@@ -25,6 +25,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 use url::Url;
 
+pub use self::check::{LEVEL_HINT, is_log_level};
 pub use self::problem::{Problem, Problems};
 pub use self::secret::SecretError;
 pub use self::surroundings::{NotFound, Surroundings, find};
@@ -35,7 +36,8 @@ use crate::protocol::Protocol;
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// The console's address: loopback, on a port that no mail program looks for.
-const DEFAULT_CONSOLE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8047);
+const DEFAULT_CONSOLE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8047);
 
 /// The file in the state directory that holds the vault's key, unless the configuration names another source.
 const VAULT_KEY: &str = "vault.key";
@@ -105,7 +107,8 @@ impl Config {
     /// See [`Config::parse`].
     pub fn parse_in(text: &str, path: &Path, around: &Surroundings) -> Result<Self, Problems> {
         let (document, errors) = DeTable::parse_recoverable(text);
-        let problems = |list, broken| Problems::new(path, mask::mask(text, document.get_ref(), broken), list);
+        let problems =
+            |list, broken| Problems::new(path, mask::mask(text, document.get_ref(), broken), list);
         if !errors.is_empty() {
             // What follows from a syntax error is not worth telling: the rest is checked once the file can be read.
             let list = errors.iter().map(syntax_problem).collect();
@@ -133,9 +136,13 @@ pub fn read_text(path: &Path) -> Result<String, LoadError> {
     };
     let file = std::fs::File::open(path).map_err(fail)?;
     let mut octets = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut octets).map_err(fail)?;
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut octets)
+        .map_err(fail)?;
     if octets.len() as u64 > MAX_FILE {
-        return Err(LoadError::TooLong { path: path.to_owned() });
+        return Err(LoadError::TooLong {
+            path: path.to_owned(),
+        });
     }
     String::from_utf8(octets).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -375,11 +382,11 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             before_login: Duration::from_secs(3 * 60), // a person types a password; RFC 3501 asks for 30 minutes only after login
-            connect: Duration::from_secs(10),          // one lost SYN is sent again after 1, 3 and 7 seconds
-            connect_total: Duration::from_secs(30),    // three addresses, before a mail program gives up
-            upstream_login: Duration::from_secs(60),   // providers delay the answer to logins that they suspect
-            token: Duration::from_secs(10),            // token endpoints answer within one second or not at all
-            drain: Duration::from_secs(10),            // well below the 90 s after which systemd kills
+            connect: Duration::from_secs(10), // one lost SYN is sent again after 1, 3 and 7 seconds
+            connect_total: Duration::from_secs(30), // three addresses, before a mail program gives up
+            upstream_login: Duration::from_secs(60), // providers delay the answer to logins that they suspect
+            token: Duration::from_secs(10), // token endpoints answer within one second or not at all
+            drain: Duration::from_secs(10), // well below the 90 s after which systemd kills
         }
     }
 }
@@ -402,8 +409,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sessions: 10_000,            // two descriptors each; what a small server is asked for at most
-            before_login: 256,           // each may cost a password hash of 19 MiB
+            sessions: 10_000,  // two descriptors each; what a small server is asked for at most
+            before_login: 256, // each may cost a password hash of 19 MiB
             before_login_per_source: 64, // a mail program opens up to ten at once, and several share an address
             failed_logins: 3,            // a person mistypes twice
             line_before_login: 8192,     // RFC 7162 §4 for IMAP; the others need less

@@ -46,13 +46,17 @@ pub enum SecretError {
         path: PathBuf,
     },
     /// The environment variable is not set.
-    #[error("the environment variable {name}, which should hold the secret, is not set or is not text")]
+    #[error(
+        "the environment variable {name}, which should hold the secret, is not set or is not text"
+    )]
     Env {
         /// The variable.
         name: String,
     },
     /// There are no credentials of systemd.
-    #[error("there is no credential {name}: $CREDENTIALS_DIRECTORY is not set; run as a systemd service with LoadCredential={name}:FILE")]
+    #[error(
+        "there is no credential {name}: $CREDENTIALS_DIRECTORY is not set; run as a systemd service with LoadCredential={name}:FILE"
+    )]
     NoCredentials {
         /// The credential.
         name: String,
@@ -121,11 +125,15 @@ fn from_file(path: &Path, guarded: bool) -> Result<SecretString, SecretError> {
     };
     // Asked before it is opened: opening a pipe would wait for a writer.
     if !fs::metadata(path).map_err(fail)?.is_file() {
-        return Err(SecretError::NotAFile { path: path.to_owned() });
+        return Err(SecretError::NotAFile {
+            path: path.to_owned(),
+        });
     }
     let file = File::open(path).map_err(fail)?;
     if guarded && is_exposed(&file.metadata().map_err(fail)?) {
-        return Err(SecretError::Exposed { path: path.to_owned() });
+        return Err(SecretError::Exposed {
+            path: path.to_owned(),
+        });
     }
     let octets = read_bounded(file).map_err(fail)?;
     first_line(&octets, || format!("the secret file {}", path.display()))
@@ -144,19 +152,27 @@ fn is_exposed(_: &fs::Metadata) -> bool {
 }
 
 fn from_env(name: &str) -> Result<SecretString, SecretError> {
-    let value = std::env::var(name).map_err(|_| SecretError::Env { name: name.to_owned() })?;
+    let value = std::env::var(name).map_err(|_| SecretError::Env {
+        name: name.to_owned(),
+    })?;
     let value = Zeroizing::new(value);
-    first_line(value.as_bytes(), || format!("the environment variable {name}"))
+    first_line(value.as_bytes(), || {
+        format!("the environment variable {name}")
+    })
 }
 
 fn from_credential(name: &str) -> Result<SecretString, SecretError> {
-    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
-        .ok_or_else(|| SecretError::NoCredentials { name: name.to_owned() })?;
+    let folder =
+        std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| SecretError::NoCredentials {
+            name: name.to_owned(),
+        })?;
     from_file(&Path::new(&folder).join(name), false) // systemd guards the folder
 }
 
 fn from_command(words: &[String], time: Duration) -> Result<SecretString, SecretError> {
-    let (program, arguments) = words.split_first().map_or(("", words), |(p, a)| (p.as_str(), a));
+    let (program, arguments) = words
+        .split_first()
+        .map_or(("", words), |(p, a)| (p.as_str(), a));
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -173,7 +189,9 @@ fn from_command(words: &[String], time: Duration) -> Result<SecretString, Secret
         let _ = child.kill();
         let _ = child.wait();
     }
-    let (octets, status) = output.ok_or_else(|| SecretError::Slow { program: program.to_owned() })?;
+    let (octets, status) = output.ok_or_else(|| SecretError::Slow {
+        program: program.to_owned(),
+    })?;
     // One that prints too much is stopped by the closed pipe, so its length is the reason, not its end.
     if !status.success() && octets.len() as u64 <= MAX_LEN {
         return Err(SecretError::Command {
@@ -211,14 +229,23 @@ fn read_bounded(from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
 
 fn first_line(octets: &[u8], name: impl Fn() -> String) -> Result<SecretString, SecretError> {
     if octets.len() as u64 > MAX_LEN {
-        return Err(SecretError::TooLong { source_name: name() });
+        return Err(SecretError::TooLong {
+            source_name: name(),
+        });
     }
-    let line = octets.split(|&octet| octet == b'\n').next().unwrap_or_default();
+    let line = octets
+        .split(|&octet| octet == b'\n')
+        .next()
+        .unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let text = std::str::from_utf8(line).map_err(|_| SecretError::NotText { source_name: name() })?;
+    let text = std::str::from_utf8(line).map_err(|_| SecretError::NotText {
+        source_name: name(),
+    })?;
     let secret = SecretString::from(text);
     if secret.expose_secret().is_empty() {
-        return Err(SecretError::Empty { source_name: name() });
+        return Err(SecretError::Empty {
+            source_name: name(),
+        });
     }
     Ok(secret)
 }
@@ -252,7 +279,10 @@ mod tests {
     fn a_file_for_everybody_is_refused_with_the_remedy() {
         let (_folder, source) = file(b"s3cret", 0o644);
         let error = source.read().unwrap_err().to_string();
-        assert!(error.contains("chmod 600 /") && !error.contains("s3cret"), "{error}");
+        assert!(
+            error.contains("chmod 600 /") && !error.contains("s3cret"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -289,12 +319,21 @@ mod tests {
         let slow = command(&["sleep", "60"], Duration::from_millis(100));
         assert!(matches!(slow, Err(SecretError::Slow { .. })));
         assert!(begun.elapsed() < Duration::from_secs(30));
-        assert!(matches!(command(&["yes"], COMMAND_TIME), Err(SecretError::TooLong { .. })));
+        assert!(matches!(
+            command(&["yes"], COMMAND_TIME),
+            Err(SecretError::TooLong { .. })
+        ));
     }
 
     #[test]
     fn a_variable_that_is_not_set_is_named() {
         let source = SecretSource::Env("MAILWICKET_TEST_NOT_SET".into());
-        assert!(source.read().unwrap_err().to_string().contains("MAILWICKET_TEST_NOT_SET"));
+        assert!(
+            source
+                .read()
+                .unwrap_err()
+                .to_string()
+                .contains("MAILWICKET_TEST_NOT_SET")
+        );
     }
 }

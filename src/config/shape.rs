@@ -41,14 +41,24 @@ pub struct File {
 
 /// `[console]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table, as in [console]")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [console]"
+)]
 pub struct Console {
     pub listen: Field<String>,
 }
 
 /// `[vault]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table, as in [vault]")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [vault]"
+)]
 pub struct Vault {
     pub key: Field<Secret>,
     pub store: Field<Store>,
@@ -56,7 +66,12 @@ pub struct Vault {
 
 /// `[provider.NAME]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table, as in [provider.NAME]")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [provider.NAME]"
+)]
 pub struct Provider {
     pub preset: Field<String>,
     pub tenant: Field<String>,
@@ -109,7 +124,12 @@ pub struct Endpoint {
 
 /// `[[listener]]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table, as in [[listener]]")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [[listener]]"
+)]
 pub struct Listener {
     pub protocol: Field<Protocol>,
     pub provider: Field<String>,
@@ -133,7 +153,12 @@ pub enum LocalTls {
 
 /// `[[account]]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table, as in [[account]]")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [[account]]"
+)]
 pub struct Account {
     pub address: Field<String>,
     pub provider: Field<String>,
@@ -146,7 +171,12 @@ pub struct Account {
 
 /// `[timeouts]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table, as in [timeouts]")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [timeouts]"
+)]
 pub struct Timeouts {
     pub before_login: Field<String>,
     pub connect: Field<String>,
@@ -158,7 +188,12 @@ pub struct Timeouts {
 
 /// `[limits]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table, as in [limits]")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [limits]"
+)]
 pub struct Limits {
     pub sessions: Field<i64>,
     pub before_login: Field<i64>,
@@ -169,7 +204,12 @@ pub struct Limits {
 
 /// `[log]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table, as in [log]")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [log]"
+)]
 pub struct Log {
     pub level: Field<String>,
     pub format: Field<LogFormat>,
@@ -185,7 +225,12 @@ pub enum LogFormat {
 
 /// `[metrics]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table, as in [metrics]")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [metrics]"
+)]
 pub struct Metrics {
     pub listen: Field<String>,
 }
@@ -357,7 +402,9 @@ fn tables<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a list of tables; write its heading in double brackets, as in [[listener]]")
+            f.write_str(
+                "a list of tables; write its heading in double brackets, as in [[listener]]",
+            )
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {

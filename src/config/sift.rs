@@ -37,7 +37,10 @@ pub struct Dropped(BTreeSet<(usize, String)>);
 impl Dropped {
     /// Whether anything was left out of the table that stands at `table`.
     pub fn any(&self, table: &Range<usize>) -> bool {
-        self.0.iter().any(|(start, _)| *start == table.start)
+        let mut following = self.0.range((table.start, String::new())..);
+        following
+            .next()
+            .is_some_and(|(start, _)| *start == table.start)
     }
 
     /// Whether `key` was left out of the table that stands at `table`.
@@ -167,7 +170,9 @@ impl<'i> Sieve<'i> {
 
     fn drop_last_key(&mut self) {
         if let Some(Step::Key(key, span)) = self.path.last() {
-            self.dropped.0.insert((span.start, key.get_ref().to_string()));
+            self.dropped
+                .0
+                .insert((span.start, key.get_ref().to_string()));
         }
     }
 
@@ -222,7 +227,10 @@ impl Refusal {
 
     /// The key that a misspelt key was probably meant to be.
     fn meant(&self) -> Option<String> {
-        let (key, expected) = self.message.strip_prefix("unknown field ")?.split_once(", expected ")?;
+        let (key, expected) = self
+            .message
+            .strip_prefix("unknown field ")?
+            .split_once(", expected ")?;
         nearest(key.trim_matches('`'), quoted(expected)).map(str::to_owned)
     }
 }
@@ -254,7 +262,12 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let word = word.to_lowercase().replace('_', "-");
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&word, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(likeness, _)| *likeness > SIMILAR)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
@@ -269,19 +282,31 @@ mod tests {
         sift(&document)
             .problems
             .into_iter()
-            .map(|p| (text[p.span.unwrap()].to_owned(), p.message, p.hint.unwrap_or_default()))
+            .map(|p| {
+                (
+                    text[p.span.unwrap()].to_owned(),
+                    p.message,
+                    p.hint.unwrap_or_default(),
+                )
+            })
             .collect()
     }
 
     #[test]
     fn every_unknown_key_is_found_with_its_likely_meaning() {
-        let found = problems("stat-dir = 'x'\nbogus = 1\n[provider.a]\nclient_id = 'x'\nimap = { hots = 'x', prot = 1 }\n");
+        let found = problems(
+            "stat-dir = 'x'\nbogus = 1\n[provider.a]\nclient_id = 'x'\nimap = { hots = 'x', prot = 1 }\n",
+        );
         let places: Vec<_> = found.iter().map(|p| p.0.as_str()).collect();
         assert_eq!(places, ["bogus", "client_id", "hots", "prot", "stat-dir"]);
         assert_eq!(found[1].1, "unknown key `client_id`");
         assert_eq!(found[1].2, "did you mean `client-id`?");
         assert_eq!(found[2].2, "did you mean `host`?");
-        assert!(found[0].2.starts_with("known keys here: state-dir, "), "{}", found[0].2);
+        assert!(
+            found[0].2.starts_with("known keys here: state-dir, "),
+            "{}",
+            found[0].2
+        );
     }
 
     #[test]
@@ -302,7 +327,10 @@ mod tests {
 
     #[test]
     fn what_is_right_remains_beside_what_is_wrong() {
-        let document = DeTable::parse("[[account]]\naddress = 'a@b'\nprovider = 1\n[[account]]\naddress = 'c@d'").unwrap();
+        let document = DeTable::parse(
+            "[[account]]\naddress = 'a@b'\nprovider = 1\n[[account]]\naddress = 'c@d'",
+        )
+        .unwrap();
         let sifted = sift(&document);
         assert_eq!(sifted.file.account.len(), 2);
         let first = &sifted.file.account[0];

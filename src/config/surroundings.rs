@@ -43,7 +43,8 @@ impl Surroundings {
     /// The same with `--state-dir`, relative to the current folder.
     #[must_use]
     pub fn with_state_dir(mut self, given: Option<&Path>) -> Self {
-        self.state_dir = given.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        self.state_dir =
+            given.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         self
     }
 
@@ -62,8 +63,14 @@ impl Surroundings {
         if let Some(path) = given.or(self.config.as_deref()) {
             return Ok(path.to_owned()); // a named file that is missing is an error, not a reason to look elsewhere
         }
-        let user = self.config_home.as_ref().map(|home| home.join(NAME).join("mailwicket.toml"));
-        let looked: Vec<_> = user.into_iter().chain([PathBuf::from(SYSTEM_CONFIG)]).collect();
+        let user = self
+            .config_home
+            .as_ref()
+            .map(|home| home.join(NAME).join("mailwicket.toml"));
+        let looked: Vec<_> = user
+            .into_iter()
+            .chain([PathBuf::from(SYSTEM_CONFIG)])
+            .collect();
         let found = looked.iter().find(|path| path.exists()).cloned();
         found.ok_or(NotFound { looked })
     }
@@ -76,19 +83,27 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, NotFound> {
 
 /// There is no configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no configuration file; looked for {}. Name one with --config FILE or $MAILWICKET_CONFIG", list(looked))]
+#[error(
+    "there is no configuration file; looked for {}. Name one with --config FILE or $MAILWICKET_CONFIG",
+    list(looked)
+)]
 pub struct NotFound {
     /// Where it was looked for, in order.
     pub looked: Vec<PathBuf>,
 }
 
 fn list(paths: &[PathBuf]) -> String {
-    let shown: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    let shown: Vec<_> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     shown.join(" and ")
 }
 
 fn variable(name: &str) -> Option<PathBuf> {
-    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
 /// The XDG rules: a relative path is invalid and ignored.
@@ -121,7 +136,10 @@ mod tests {
         assert_eq!(around.state_dir(path("/file")), path("/file"));
         assert_eq!(around.state_dir(None), path("/systemd"));
         around.state_directory = None;
-        assert_eq!(around.state_dir(None), path("/home/a/.local/state/mailwicket"));
+        assert_eq!(
+            around.state_dir(None),
+            path("/home/a/.local/state/mailwicket")
+        );
         assert_eq!(Surroundings::default().state_dir(None), None);
     }
 
@@ -139,7 +157,10 @@ mod tests {
         let file = home.path().join("mailwicket/mailwicket.toml");
         if !Path::new(SYSTEM_CONFIG).exists() {
             let error = around.find(None).unwrap_err().to_string();
-            assert!(error.contains(file.to_str().unwrap()) && error.contains(SYSTEM_CONFIG), "{error}");
+            assert!(
+                error.contains(file.to_str().unwrap()) && error.contains(SYSTEM_CONFIG),
+                "{error}"
+            );
         }
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, "").unwrap();

@@ -16,7 +16,11 @@ pub fn warnings(config: &Config, today: Date) -> Vec<String> {
     warnings.extend(exposed(config));
     for provider in &config.providers {
         warnings.extend(of_provider(provider, today));
-        if !config.accounts.iter().any(|account| account.provider.name == provider.name) {
+        if !config
+            .accounts
+            .iter()
+            .any(|account| account.provider.name == provider.name)
+        {
             warnings.push(format!("provider `{}` has no account", provider.name));
         }
     }
@@ -28,15 +32,21 @@ pub fn warnings(config: &Config, today: Date) -> Vec<String> {
 
 fn idle(config: &Config) -> Option<String> {
     match (config.accounts.is_empty(), config.listeners.is_empty()) {
-        (true, _) => Some("there is no account yet; add one with: mailwicket account add ADDRESS --provider NAME".into()),
-        (_, true) => Some("there is no listener, so no mail program can connect; add a [[listener]]".into()),
+        (true, _) => Some(
+            "there is no account yet; add one with: mailwicket account add ADDRESS --provider NAME"
+                .into(),
+        ),
+        (_, true) => {
+            Some("there is no listener, so no mail program can connect; add a [[listener]]".into())
+        }
         _ => None,
     }
 }
 
 fn unreachable(account: &Account, config: &Config) -> Option<String> {
     let serves = |listener: &Listener| listener.provider.name == account.provider.name;
-    let reached = config.listeners.is_empty() || config.listeners.iter().any(|listener| serves(listener));
+    let reached =
+        config.listeners.is_empty() || config.listeners.iter().any(|listener| serves(listener));
     (!reached).then(|| {
         format!(
             "account {} cannot be used: no listener has provider = \"{}\"",
@@ -60,14 +70,25 @@ fn of_provider(provider: &Provider, today: Date) -> Vec<String> {
         )),
         _ => {}
     }
-    if person && preset == "microsoft" && !provider.scopes.iter().any(|scope| scope == "offline_access") {
+    if person
+        && preset == "microsoft"
+        && !provider
+            .scopes
+            .iter()
+            .any(|scope| scope == "offline_access")
+    {
         warnings.push(format!(
             "provider `{name}` does not ask for offline_access, so somebody must sign in again every hour"
         ));
     }
     warnings.extend(expiry(provider, today));
     if let Some(source @ SecretSource::File(_)) = &provider.client_secret {
-        warnings.extend(source.read().err().map(|error| format!("provider `{name}`: {error}")));
+        warnings.extend(
+            source
+                .read()
+                .err()
+                .map(|error| format!("provider `{name}`: {error}")),
+        );
     }
     warnings
 }
@@ -77,15 +98,20 @@ fn expiry(provider: &Provider, today: Date) -> Option<String> {
     let days = today.until(end).ok()?.get_days();
     let name = &provider.name;
     match days {
-        ..=-1 => Some(format!("the client-secret of provider `{name}` ended on {end}; make a new one at the provider")),
-        0..=NOTICE_DAYS => Some(format!("the client-secret of provider `{name}` ends on {end}; make a new one at the provider")),
+        ..=-1 => Some(format!(
+            "the client-secret of provider `{name}` ended on {end}; make a new one at the provider"
+        )),
+        0..=NOTICE_DAYS => Some(format!(
+            "the client-secret of provider `{name}` ends on {end}; make a new one at the provider"
+        )),
         _ => None,
     }
 }
 
 /// A secret in a file that everybody can read.
 fn exposed(config: &Config) -> Option<String> {
-    let inline = |provider: &Provider| matches!(provider.client_secret, Some(SecretSource::Inline(_)));
+    let inline =
+        |provider: &Provider| matches!(provider.client_secret, Some(SecretSource::Inline(_)));
     let holds = config.providers.iter().any(|provider| inline(provider));
     (holds && is_open_to_all(&config.path)).then(|| {
         let path = config.path.display();

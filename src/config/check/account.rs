@@ -15,20 +15,34 @@ use super::{Checker, Providers, value};
 type Owners = BTreeMap<String, String>;
 
 impl Checker {
-    pub(super) fn accounts(&mut self, tables: Vec<Spanned<shape::Account>>, providers: &Providers) -> Vec<Arc<Account>> {
+    pub(super) fn accounts(
+        &mut self,
+        tables: Vec<Spanned<shape::Account>>,
+        providers: &Providers,
+    ) -> Vec<Arc<Account>> {
         let mut names = Names::default();
-        let accounts = tables.into_iter().map(|table| self.account(table, providers, &mut names));
+        let accounts = tables
+            .into_iter()
+            .map(|table| self.account(table, providers, &mut names));
         accounts.flatten().map(Arc::new).collect()
     }
 
-    fn account(&mut self, table: Spanned<shape::Account>, providers: &Providers, names: &mut Names) -> Option<Account> {
+    fn account(
+        &mut self,
+        table: Spanned<shape::Account>,
+        providers: &Providers,
+        names: &mut Names,
+    ) -> Option<Account> {
         let span = table.span();
         let shape = table.into_inner();
         self.later(&shape.max_upstream, "`max-upstream`");
         let provider = self.named_provider(shape.provider, &span, providers);
         let address = self.mailbox(shape.address, &span, names);
         let logins = self.logins(shape.logins, address.as_ref(), names);
-        let default = address.as_ref().map(|address| address.get_ref().as_str()).unwrap_or_default();
+        let default = address
+            .as_ref()
+            .map(|address| address.get_ref().as_str())
+            .unwrap_or_default();
         let identity = self.identity(shape.identity, default);
         let authorize_as = self.authorize_as(shape.authorize_as, provider.as_deref());
         let password_hashes = self.hashes(shape.password_hash);
@@ -43,29 +57,57 @@ impl Checker {
     }
 
     /// The address, which is the account's name: there is one of each.
-    fn mailbox(&mut self, field: Field<String>, table: &Range<usize>, names: &mut Names) -> Option<Spanned<String>> {
-        let text = self.required(field, table, "address", "address = \"NAME@DOMAIN\", the mailbox")?;
+    fn mailbox(
+        &mut self,
+        field: Field<String>,
+        table: &Range<usize>,
+        names: &mut Names,
+    ) -> Option<Spanned<String>> {
+        let text = self.required(
+            field,
+            table,
+            "address",
+            "address = \"NAME@DOMAIN\", the mailbox",
+        )?;
         let span = text.span();
         let address = self.ok(value::address(text))?;
         let address = self.ok(value::person(address, span.clone()))?;
-        if names.addresses.insert(fold(&address), address.clone()).is_some() {
+        if names
+            .addresses
+            .insert(fold(&address), address.clone())
+            .is_some()
+        {
             let message = format!("there is another account `{address}`");
-            self.tell(Problem::at(span.clone(), message).hint("an account may have several `logins` and passwords; one table is enough"));
+            self.tell(
+                Problem::at(span.clone(), message).hint(
+                    "an account may have several `logins` and passwords; one table is enough",
+                ),
+            );
         }
         Some(Spanned::new(span, address))
     }
 
     /// The names accepted locally; by default the address.
-    fn logins(&mut self, field: Field<shape::OneOrMany>, address: Option<&Spanned<String>>, names: &mut Names) -> Vec<String> {
+    fn logins(
+        &mut self,
+        field: Field<shape::OneOrMany>,
+        address: Option<&Spanned<String>>,
+        names: &mut Names,
+    ) -> Vec<String> {
         let given = match field {
             Some(list) if list.get_ref().0.is_empty() => {
-                self.tell(Problem::at(list.span(), "`logins` is empty, so nobody could log in").hint("remove it: the address is the default"));
+                self.tell(
+                    Problem::at(list.span(), "`logins` is empty, so nobody could log in")
+                        .hint("remove it: the address is the default"),
+                );
                 Vec::new()
             }
             Some(list) => list.into_inner().0,
             None => address.cloned().into_iter().collect(),
         };
-        let owner = address.map(|address| address.get_ref().as_str()).unwrap_or_default();
+        let owner = address
+            .map(|address| address.get_ref().as_str())
+            .unwrap_or_default();
         let mut logins = Vec::new();
         for text in given {
             let span = text.span();
@@ -81,8 +123,11 @@ impl Checker {
     fn claim(&mut self, login: &str, owner: &str, span: Range<usize>, names: &mut Names) {
         let other = names.logins.insert(fold(login), owner.to_owned());
         if let Some(other) = other.filter(|other| fold(other) != fold(owner)) {
-            let message = format!("the login name `{login}` belongs to the account `{other}` as well");
-            self.tell(Problem::at(span, message).hint("give each account `logins` of its own; upper and lower case count as equal"));
+            let message =
+                format!("the login name `{login}` belongs to the account `{other}` as well");
+            self.tell(Problem::at(span, message).hint(
+                "give each account `logins` of its own; upper and lower case count as equal",
+            ));
         }
     }
 
@@ -92,7 +137,9 @@ impl Checker {
             pop3: name.to_owned(),
             smtp: name.to_owned(),
         };
-        let Some(identity) = field else { return all(default) };
+        let Some(identity) = field else {
+            return all(default);
+        };
         let span = identity.span();
         match identity.into_inner() {
             shape::Identity::All(name) => all(&self.user(Some(Spanned::new(span, name)), default)),
@@ -109,21 +156,35 @@ impl Checker {
         given.unwrap_or_else(|| default.to_owned())
     }
 
-    fn authorize_as(&mut self, field: Field<String>, provider: Option<&Provider>) -> Option<String> {
+    fn authorize_as(
+        &mut self,
+        field: Field<String>,
+        provider: Option<&Provider>,
+    ) -> Option<String> {
         let text = field?;
         let span = text.span();
         let name = self.ok(value::name(text, "`authorize-as`"))?;
         let name = self.ok(value::person(name, span.clone()))?;
-        if let Some(provider) = provider.filter(|provider| provider.flow == Flow::ClientCredentials) {
-            let message = format!("nobody signs in with the flow of provider `{}`", provider.name);
-            self.tell(Problem::at(span, message).hint("remove `authorize-as`; the application opens the mailbox itself"));
+        if let Some(provider) = provider.filter(|provider| provider.flow == Flow::ClientCredentials)
+        {
+            let message = format!(
+                "nobody signs in with the flow of provider `{}`",
+                provider.name
+            );
+            self.tell(
+                Problem::at(span, message)
+                    .hint("remove `authorize-as`; the application opens the mailbox itself"),
+            );
         }
         Some(name)
     }
 
     fn hashes(&mut self, field: Field<shape::OneOrMany>) -> Vec<String> {
         let texts = field.map(|list| list.into_inner().0).unwrap_or_default();
-        texts.into_iter().filter_map(|text| self.ok(value::password_hash(text))).collect()
+        texts
+            .into_iter()
+            .filter_map(|text| self.ok(value::password_hash(text)))
+            .collect()
     }
 }
 

@@ -21,8 +21,13 @@ impl Checker {
         providers: &Providers,
         console: Option<&Spanned<SocketAddr>>,
     ) -> Vec<Arc<Listener>> {
-        let mut taken: BTreeSet<SocketAddr> = console.map(|address| *address.get_ref()).into_iter().collect();
-        let listeners = tables.into_iter().map(|table| self.listener(table, providers, &mut taken));
+        let mut taken: BTreeSet<SocketAddr> = console
+            .map(|address| *address.get_ref())
+            .into_iter()
+            .collect();
+        let listeners = tables
+            .into_iter()
+            .map(|table| self.listener(table, providers, &mut taken));
         listeners.flatten().map(Arc::new).collect()
     }
 
@@ -35,7 +40,12 @@ impl Checker {
         let span = table.span();
         let shape = table.into_inner();
         self.listener_later(&shape);
-        let protocol = self.required(shape.protocol, &span, "protocol", "protocol = \"imap\", \"pop3\" or \"smtp\"");
+        let protocol = self.required(
+            shape.protocol,
+            &span,
+            "protocol",
+            "protocol = \"imap\", \"pop3\" or \"smtp\"",
+        );
         let named_at = shape.provider.as_ref().map(Spanned::span);
         let provider = self.named_provider(shape.provider, &span, providers);
         let addresses = self.addresses(shape.listen, &span, taken);
@@ -46,13 +56,23 @@ impl Checker {
             protocol,
             provider,
             addresses,
-            on_unavailable: shape.on_unavailable.map(Spanned::into_inner).unwrap_or_default(),
+            on_unavailable: shape
+                .on_unavailable
+                .map(Spanned::into_inner)
+                .unwrap_or_default(),
         })
     }
 
     fn listener_later(&mut self, shape: &shape::Listener) {
-        if let Some(tls) = shape.tls.as_ref().filter(|tls| *tls.get_ref() != shape::LocalTls::None) {
-            self.not_yet(tls.span(), "TLS for mail programs (`tls` other than \"none\")");
+        if let Some(tls) = shape
+            .tls
+            .as_ref()
+            .filter(|tls| *tls.get_ref() != shape::LocalTls::None)
+        {
+            self.not_yet(
+                tls.span(),
+                "TLS for mail programs (`tls` other than \"none\")",
+            );
         }
         self.later(&shape.certificate, "`certificate`");
         self.later(&shape.allow_plaintext_from, "`allow-plaintext-from`");
@@ -73,15 +93,25 @@ impl Checker {
             self.tell(Problem::at(list.span(), "`listen` names no address").hint(hint));
         }
         let texts = list.into_inner().0;
-        texts.iter().filter_map(|text| self.address_once(text, taken)).collect()
+        texts
+            .iter()
+            .filter_map(|text| self.address_once(text, taken))
+            .collect()
     }
 
-    fn address_once(&mut self, text: &Spanned<String>, taken: &mut BTreeSet<SocketAddr>) -> Option<SocketAddr> {
+    fn address_once(
+        &mut self,
+        text: &Spanned<String>,
+        taken: &mut BTreeSet<SocketAddr>,
+    ) -> Option<SocketAddr> {
         let address = self.ok(value::socket_address(text))?;
         // Port 0 is any free port, each time another.
         if address.port() != 0 && !taken.insert(address) {
             let message = format!("{address} is taken already in this file");
-            self.tell(Problem::at(text.span(), message).hint("give each listener, and the console, a port of its own"));
+            self.tell(
+                Problem::at(text.span(), message)
+                    .hint("give each listener, and the console, a port of its own"),
+            );
         }
         Some(address)
     }

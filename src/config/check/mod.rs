@@ -5,7 +5,9 @@
 mod account;
 mod listener;
 mod provider;
+mod scope;
 mod settings;
+mod url;
 mod value;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_spanned::Spanned;
+
+pub use self::settings::{LEVEL_HINT, is_log_level};
 
 use super::problem::Problem;
 use super::shape::{self, Field, Later};
@@ -77,7 +81,10 @@ impl Checker {
         })
     }
 
-    fn providers(&mut self, tables: BTreeMap<Spanned<String>, Spanned<shape::Provider>>) -> Providers {
+    fn providers(
+        &mut self,
+        tables: BTreeMap<Spanned<String>, Spanned<shape::Provider>>,
+    ) -> Providers {
         let mut providers = Providers::new();
         for (name, table) in tables {
             let before = self.problems.len();
@@ -97,7 +104,12 @@ impl Checker {
         table: &Range<usize>,
         providers: &Providers,
     ) -> Option<Arc<Provider>> {
-        let name = self.required(field, table, "provider", "provider = \"NAME\" refers to [provider.NAME]")?;
+        let name = self.required(
+            field,
+            table,
+            "provider",
+            "provider = \"NAME\" refers to [provider.NAME]",
+        )?;
         if let Some(provider) = providers.get(name.get_ref()) {
             return provider.clone();
         }
@@ -107,7 +119,13 @@ impl Checker {
             None if providers.is_empty() => format!("write a table [provider.{}]", name.get_ref()),
             None => format!("there are: {}", known().collect::<Vec<_>>().join(", ")),
         };
-        self.tell(Problem::at(name.span(), format!("unknown provider `{}`", name.get_ref())).hint(hint));
+        self.tell(
+            Problem::at(
+                name.span(),
+                format!("unknown provider `{}`", name.get_ref()),
+            )
+            .hint(hint),
+        );
         None
     }
 
@@ -121,7 +139,13 @@ impl Checker {
     }
 
     /// A key that must be there. One that is there, but was refused before, is not reported again.
-    fn required<T>(&mut self, field: Field<T>, table: &Range<usize>, key: &str, hint: &str) -> Option<Spanned<T>> {
+    fn required<T>(
+        &mut self,
+        field: Field<T>,
+        table: &Range<usize>,
+        key: &str,
+        hint: &str,
+    ) -> Option<Spanned<T>> {
         if field.is_none() && !self.dropped.contains(table, key) {
             self.tell(Problem::at(table.clone(), format!("`{key}` is missing here")).hint(hint));
         }
@@ -136,7 +160,9 @@ impl Checker {
     }
 
     fn not_yet(&mut self, span: Range<usize>, what: &str) {
-        self.tell(Problem::at(span, format!("{what} is not in this version yet")).hint("remove it"));
+        self.tell(
+            Problem::at(span, format!("{what} is not in this version yet")).hint("remove it"),
+        );
     }
 
     /// A path of the file, which is relative to the file's folder.
@@ -152,7 +178,12 @@ impl Checker {
         }
     }
 
-    fn source(&mut self, source: shape::Source, span: Range<usize>, key: &str) -> Option<SecretSource> {
+    fn source(
+        &mut self,
+        source: shape::Source,
+        span: Range<usize>,
+        key: &str,
+    ) -> Option<SecretSource> {
         let mut found = Vec::new();
         if let Some(file) = source.file {
             let text = self.ok(value::filled(file, "the file name"));
@@ -162,7 +193,10 @@ impl Checker {
             found.push(self.ok(value::variable_name(name)).map(SecretSource::Env));
         }
         if let Some(name) = source.credential {
-            found.push(self.ok(value::credential_name(name)).map(SecretSource::Credential));
+            found.push(
+                self.ok(value::credential_name(name))
+                    .map(SecretSource::Credential),
+            );
         }
         if let Some(words) = source.command {
             let words = self.ok(value::command(words));
@@ -176,10 +210,9 @@ impl Checker {
             .any(|source| self.dropped.contains(&span, source));
         if !refused {
             let message = format!("`{key}` needs one source, not {}", found.len());
-            self.tell(
-                Problem::at(span, message)
-                    .hint("give one of { file = … }, { env = … }, { credential = … }, { command = […] }"),
-            );
+            self.tell(Problem::at(span, message).hint(
+                "give one of { file = … }, { env = … }, { credential = … }, { command = […] }",
+            ));
         }
         None
     }

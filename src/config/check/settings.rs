@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 use super::super::problem::Problem;
 use super::super::shape::{self, Field};
 use super::super::surroundings::Surroundings;
-use super::super::{DEFAULT_CONSOLE, DEFAULT_LEVEL, Limits, Log, SecretSource, Timeouts, VAULT_KEY};
+use super::super::{
+    DEFAULT_CONSOLE, DEFAULT_LEVEL, Limits, Log, SecretSource, Timeouts, VAULT_KEY,
+};
 use super::{Checker, value};
 
 /// More would be beyond the descriptors of one process; it also keeps sums far from overflow.
@@ -23,7 +25,11 @@ const LINE_BOUNDS: (usize, usize) = (512, 65_536);
 const MOST_FAILED_LOGINS: usize = 100;
 
 impl Checker {
-    pub(super) fn state_dir(&mut self, written: Field<String>, around: &Surroundings) -> Option<PathBuf> {
+    pub(super) fn state_dir(
+        &mut self,
+        written: Field<String>,
+        around: &Surroundings,
+    ) -> Option<PathBuf> {
         let path = match written {
             Some(text) => Some(self.ok(value::filled(text, "`state-dir`"))?),
             None => None,
@@ -31,8 +37,9 @@ impl Checker {
         let found = around.state_dir(path.map(|path| self.path(&path)));
         if found.is_none() {
             self.tell(
-                Problem::of_file("nothing says where tokens and passwords are to be kept")
-                    .hint("write state-dir = \"/var/lib/mailwicket\" at the top, or give --state-dir"),
+                Problem::of_file("nothing says where tokens and passwords are to be kept").hint(
+                    "write state-dir = \"/var/lib/mailwicket\" at the top, or give --state-dir",
+                ),
             );
         }
         found
@@ -41,7 +48,8 @@ impl Checker {
     /// The key of the vault; by default a file in the state directory.
     pub(super) fn vault(&mut self, vault: shape::Vault, state_dir: Option<&Path>) -> SecretSource {
         match vault.store {
-            Some(store) if !matches!(store.get_ref(), shape::Store::Word(word) if word == "file") => {
+            Some(store) if !matches!(store.get_ref(), shape::Store::Word(word) if word == "file") =>
+            {
                 self.not_yet(store.span(), "a `store` other than \"file\"");
             }
             _ => {}
@@ -50,8 +58,11 @@ impl Checker {
         let Some(key) = vault.key else { return default };
         if matches!(key.get_ref(), shape::Secret::Inline(_)) {
             self.tell(
-                Problem::at(key.span(), "the vault's key must not stand in the configuration itself")
-                    .hint("use { file = … }, { credential = … }, { env = … } or { command = […] }"),
+                Problem::at(
+                    key.span(),
+                    "the vault's key must not stand in the configuration itself",
+                )
+                .hint("use { file = … }, { credential = … }, { env = … } or { command = […] }"),
             );
             return default;
         }
@@ -95,21 +106,33 @@ impl Checker {
         ] {
             self.not_zero(field, key); // `drain` may be: then sessions are ended at once
         }
-        if let Some(total) = shape.connect_total.filter(|_| timeouts.connect_total < timeouts.connect) {
-            self.tell(Problem::at(total.span(), "`connect-total` is shorter than `connect`, which is for one address"));
+        if let Some(total) = shape
+            .connect_total
+            .filter(|_| timeouts.connect_total < timeouts.connect)
+        {
+            self.tell(Problem::at(
+                total.span(),
+                "`connect-total` is shorter than `connect`, which is for one address",
+            ));
         }
         timeouts
     }
 
     fn time(&mut self, field: &Field<String>, default: Duration) -> Duration {
-        let given = field.as_ref().and_then(|text| self.ok(value::duration(text)));
+        let given = field
+            .as_ref()
+            .and_then(|text| self.ok(value::duration(text)));
         given.unwrap_or(default)
     }
 
     fn not_zero(&mut self, field: &Field<String>, key: &str) {
-        let zero = |text: &Spanned<String>| value::duration(text).is_ok_and(|duration| duration.is_zero());
+        let zero =
+            |text: &Spanned<String>| value::duration(text).is_ok_and(|duration| duration.is_zero());
         if let Some(text) = field.as_ref().filter(|text| zero(text)) {
-            self.tell(Problem::at(text.span(), format!("`{key}` must be longer than nothing: everything would fail at once")));
+            self.tell(Problem::at(
+                text.span(),
+                format!("`{key}` must be longer than nothing: everything would fail at once"),
+            ));
         }
     }
 
@@ -119,9 +142,24 @@ impl Checker {
         Limits {
             sessions: self.limit(shape.sessions, 1, MOST_SESSIONS, default.sessions),
             before_login: self.limit(shape.before_login, 1, MOST_SESSIONS, default.before_login),
-            before_login_per_source: self.limit(shape.before_login_per_source, 1, MOST_SESSIONS, default.before_login_per_source),
-            failed_logins: self.limit(shape.failed_logins, 1, MOST_FAILED_LOGINS, default.failed_logins),
-            line_before_login: self.limit(shape.line_before_login, shortest, longest, default.line_before_login),
+            before_login_per_source: self.limit(
+                shape.before_login_per_source,
+                1,
+                MOST_SESSIONS,
+                default.before_login_per_source,
+            ),
+            failed_logins: self.limit(
+                shape.failed_logins,
+                1,
+                MOST_FAILED_LOGINS,
+                default.failed_logins,
+            ),
+            line_before_login: self.limit(
+                shape.line_before_login,
+                shortest,
+                longest,
+                default.line_before_login,
+            ),
         }
     }
 
@@ -134,20 +172,32 @@ impl Checker {
         let level = shape.level.and_then(|level| self.ok(log_level(level)));
         Log {
             level: level.unwrap_or_else(|| DEFAULT_LEVEL.to_owned()),
-            json: shape.format.is_some_and(|format| *format.get_ref() == shape::LogFormat::Json),
+            json: shape
+                .format
+                .is_some_and(|format| *format.get_ref() == shape::LogFormat::Json),
         }
     }
 }
 
-/// A filter that `tracing_subscriber` takes. A misspelt level would pass for the name of a module, and log nothing.
 fn log_level(text: Spanned<String>) -> Result<String, Problem> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let level = text.get_ref();
-    let word = level.bytes().all(|byte| byte.is_ascii_alphabetic());
-    let known = LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known));
-    if (word && !known) || EnvFilter::builder().parse(level).is_err() {
-        return Err(Problem::at(text.span(), format!("`{level}` is not a log level"))
-            .hint("write error, warn, info, debug or trace; or a list such as \"info,mailwicket::token=debug\""));
+    match is_log_level(text.get_ref()) {
+        true => Ok(text.into_inner()),
+        false => Err(Problem::at(
+            text.span(),
+            format!("`{}` is not a log level", text.get_ref()),
+        )
+        .hint(LEVEL_HINT)),
     }
-    Ok(text.into_inner())
+}
+
+/// What a log level may be.
+pub const LEVEL_HINT: &str =
+    "write error, warn, info, debug or trace; or a list such as \"info,mailwicket::token=debug\"";
+
+/// Whether it is a filter that `tracing_subscriber` takes. A misspelt level would pass for the name of a module, and log nothing.
+pub fn is_log_level(text: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let word = text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let known = LEVELS.iter().any(|level| text.eq_ignore_ascii_case(level));
+    (known || !word) && EnvFilter::builder().parse(text).is_ok()
 }
