@@ -3,6 +3,7 @@
 pub mod account;
 pub mod authorize;
 pub mod check;
+pub mod password;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};

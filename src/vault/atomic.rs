@@ -1,7 +1,7 @@
 //! Replacing a file so that a crash at any instant leaves the old content or the new, whole.
 //!
-//! Whoever calls holds the lock of the file, so there is one writer and one name for what is being written. What a crash left under that
-//! name is nobody's and is swept away by the next write.
+//! Whoever calls holds the lock of the file, so there is one writer and one name for what is being written. What a crash left under
+//! that name is nobody's and is swept away by the next write.
 
 use std::fs;
 use std::io::{self, Write};

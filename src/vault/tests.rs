@@ -1,4 +1,4 @@
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use tempfile::TempDir;
@@ -257,16 +257,19 @@ fn count(vault: &Vault) -> u32 {
     })
 }
 
+fn another_process(bench: &Bench) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "vault::tests::a_process_that_takes_turns"])
+        .env(BENCH_VARIABLE, bench.state.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 #[test]
 fn threads_and_processes_take_turns() {
     let bench = Bench::new();
-    let processes = [(); 2].map(|()| {
-        Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "vault::tests::a_process_that_takes_turns"])
-            .env(BENCH_VARIABLE, bench.state.path())
-            .spawn()
-            .unwrap()
-    });
+    let processes = [(); 2].map(|()| another_process(&bench));
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| count_up(&bench.vault));
@@ -278,7 +281,23 @@ fn threads_and_processes_take_turns() {
     assert_eq!(count(&bench.vault), 4 * ROUNDS);
 }
 
-/// The other process of the test above; by itself it does nothing.
+#[test]
+fn a_process_killed_at_any_instant_leaves_a_whole_record_and_no_lock() {
+    let bench = Bench::new();
+    let mut last = 0;
+    for instant in 0..30 {
+        let mut process = another_process(&bench);
+        thread::sleep(Duration::from_millis(instant));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let now = count(&bench.vault);
+        assert!(now >= last);
+        drop(bench.vault.lock(Kind::Grant, ALICE).unwrap());
+        last = now;
+    }
+}
+
+/// The other process of the tests above; by itself it does nothing.
 #[test]
 fn a_process_that_takes_turns() {
     if let Some(state) = std::env::var_os(BENCH_VARIABLE) {
