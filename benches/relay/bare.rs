@@ -20,13 +20,18 @@ pub async fn run(port: u16, ca: &str) {
     loop {
         let (mut local, _) = listener.accept().await.expect("a connection");
         let connector = connector.clone();
-        tokio::spawn(async move {
+        let relaying = async move {
             local.set_nodelay(true)?;
             let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
             tcp.set_nodelay(true)?;
             let name = ServerName::try_from("localhost").expect("a name");
             let mut upstream = connector.connect(name, tcp).await?;
             copy_bidirectional(&mut local, &mut upstream).await
+        };
+        tokio::spawn(async {
+            if let Err(error) = relaying.await {
+                eprintln!("bare: {error}");
+            }
         });
     }
 }

@@ -1,7 +1,9 @@
 //! The command line: one file for each subcommand. Machine output goes to stdout, words to stderr.
 
 pub mod account;
+pub mod authorize;
 pub mod check;
+pub mod doctor;
 pub mod password;
 pub mod run;
 pub mod status;
@@ -35,11 +37,15 @@ pub enum Command {
     Account(account::Args),
     /// Run the proxy in the foreground
     Run(run::Args),
+    /// Try every step of an account's path, with a real login for each protocol
+    Doctor(doctor::Args),
     /// Show how every account and listener stands; fails if an account is not ok
     Status(status::Args),
     /// Local passwords: what mail programs log in with
     #[command(subcommand)]
     Password(password::Args),
+    /// Sign in at the provider for a mailbox
+    Authorize(authorize::Args),
 }
 
 /// The options of every subcommand.
@@ -136,8 +142,10 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args, global),
         Command::Account(args) => account::run(args, global),
         Command::Run(args) => run::run(args, global),
+        Command::Doctor(args) => doctor::run(args, global),
         Command::Status(args) => status::run(args, global),
         Command::Password(args) => password::command(args, global),
+        Command::Authorize(args) => authorize::run(args, global),
     }
     .into()
 }
