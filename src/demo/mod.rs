@@ -11,8 +11,10 @@ mod mail;
 mod pop3;
 mod provider;
 mod register;
+pub mod round_trip;
 mod smtp;
 mod store;
+pub mod story;
 mod wire;
 
 use std::net::SocketAddr;
