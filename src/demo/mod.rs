@@ -27,7 +27,6 @@ use url::Url;
 
 pub use browser::BrowserError;
 pub use certificate::CertificateError;
-pub use store::Message;
 
 use crate::protocol::Protocol;
 use mail::{Desk, Server};
@@ -87,7 +86,6 @@ pub struct Sandbox {
     /// SMTP with STARTTLS.
     pub smtp: SocketAddr,
     register: Arc<Register>,
-    store: Arc<Store>,
     events: Option<mpsc::Receiver<Seen>>,
     stop: CancellationToken,
 }
@@ -102,11 +100,10 @@ impl Sandbox {
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         let register = Arc::new(Register::new(token_life)?);
-        let store = Arc::new(Store::new());
         let (sender, events) = mpsc::channel(EVENTS);
         let desk = Desk {
             register: register.clone(),
-            store: store.clone(),
+            store: Arc::new(Store::new()),
             tls: certificate.acceptor.clone(),
             events: sender,
             stop: stop.clone(),
@@ -123,7 +120,6 @@ impl Sandbox {
             pop3,
             smtp,
             register,
-            store,
             events: Some(events),
             stop,
         })
@@ -132,11 +128,6 @@ impl Sandbox {
     /// What its mail server sees from now on; given out once.
     pub fn events(&mut self) -> Option<mpsc::Receiver<Seen>> {
         self.events.take()
-    }
-
-    /// The messages in the inbox.
-    pub fn inbox(&self) -> Vec<Arc<Message>> {
-        self.store.inbox().messages()
     }
 
     /// An access token for the mailbox, as if somebody had signed in: for tests that speak to the mail server directly.

@@ -283,12 +283,15 @@ impl Session<'_> {
                 Line::End => return Ok(false),
             };
             // Nothing but CRLF "." CRLF ends a message (RFC 5321 §4.1.1.4).
-            if line == b".\r\n" && is_after_crlf {
+            let begins_a_line = std::mem::replace(&mut is_after_crlf, line.ends_with(b"\r\n"));
+            if begins_a_line && line == b".\r\n" {
                 break;
             }
-            is_after_crlf = line.ends_with(b"\r\n");
             // Dots are stuffed (RFC 5321 §4.5.2).
-            let line = line.strip_prefix(b".").unwrap_or(&line);
+            let line = match line.strip_prefix(b".") {
+                Some(rest) if begins_a_line => rest,
+                _ => &line,
+            };
             is_too_large |= content.len() + line.len() + 1 > MAX_MESSAGE;
             if !is_too_large {
                 // A bare LF becomes CRLF, without which IMAP and POP3 could not hand it out.

@@ -16,12 +16,11 @@ pub(super) const MAX_MESSAGE: usize = 5 * 1024 * 1024;
 const MAX_FLAGS: usize = 32;
 
 /// A message; it never changes, only its flags do.
-#[derive(Debug)]
-pub struct Message {
+pub(super) struct Message {
     /// As it came, with CRLF line ends.
-    pub content: Vec<u8>,
+    pub(super) content: Vec<u8>,
     /// When it came.
-    pub received: Timestamp,
+    pub(super) received: Timestamp,
 }
 
 /// A message in a folder, as it is at one moment.
@@ -120,12 +119,6 @@ impl Folder {
     /// All entries at this moment, in the order of their UIDs.
     pub(super) fn entries(&self) -> Vec<Entry> {
         self.state().entries.clone()
-    }
-
-    /// All messages at this moment, the oldest first.
-    pub(super) fn messages(&self) -> Vec<Arc<Message>> {
-        let state = self.state();
-        state.entries.iter().map(|e| e.message.clone()).collect()
     }
 
     pub(super) fn next_uid(&self) -> u32 {

@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_is_bounded() {
-        for octets in [&b"0123456789\r\n"[..], b"0123456789"] {
+        for octets in [&b"0123456789ab\r\n"[..], b"0123456789ab"] {
             let (mut client, server) = tokio::io::duplex(64);
             client.write_all(octets).await.unwrap();
             assert_eq!(Wire::new(server).line(9).await.unwrap(), Line::TooLong);

@@ -29,6 +29,9 @@ const FRIENDLY: [(Protocol, u16); 3] = [
     (Protocol::Pop3, 1110),
     (Protocol::Smtp, 1587),
 ];
+/// The files in the folder.
+const FILE: &str = "mailwicket.toml";
+const CA: &str = "sandbox-ca.pem";
 /// How long the sign-in may take; nobody has to click.
 const CONSENT: Duration = Duration::from_secs(20);
 
@@ -50,7 +53,7 @@ pub(super) enum SettingError {
     #[error("the sign-in failed: {0}")]
     Browser(#[from] BrowserError),
     #[error(transparent)]
-    Authorize(#[from] AuthorizeError),
+    Authorize(Box<AuthorizeError>),
     #[error("the sign-in was not over within {} seconds", CONSENT.as_secs())]
     Slow,
     #[error(transparent)]
@@ -76,19 +79,17 @@ impl Setting {
         let folder = tempfile::Builder::new()
             .prefix("mailwicket-demo-")
             .tempdir()?;
-        let path = folder.path().join("mailwicket.toml");
-        fs::write(folder.path().join("sandbox-ca.pem"), &sandbox.ca)?;
-        let ports = FRIENDLY.map(|(protocol, port)| (protocol, port, is_free(port)));
-        fs::File::create_new(&path)?.write_all(written(&sandbox, &ports).as_bytes())?;
-        let config = Config::load_in(&path, &Surroundings::of_process().with_state_dir(None))?;
+        fs::write(folder.path().join(CA), &sandbox.ca)?;
+        let taken = FRIENDLY.map(|(_, port)| port);
+        let taken: Vec<u16> = taken.into_iter().filter(|port| !is_free(*port)).collect();
+        let config = configure(&sandbox, folder.path(), &taken)?;
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;
         let account = config.accounts.first().cloned();
         // The file was written above and has one.
         let account = account.ok_or_else(|| io::Error::other("no account"))?;
         let password = add_password(&vault, &account)?;
-        let taken = ports.iter().filter(|(_, _, is_free)| !is_free);
         Ok(Self {
-            taken: taken.map(|(_, port, _)| *port).collect(),
+            taken,
             sandbox,
             config,
             account,
@@ -122,8 +123,12 @@ impl Setting {
             }
         };
         let both = async {
-            let asking = async { asking.await.map_err(SettingError::from) };
-            tokio::try_join!(asking, async { clicking.await })
+            let asking = async {
+                asking
+                    .await
+                    .map_err(|error| SettingError::Authorize(error.into()))
+            };
+            tokio::try_join!(asking, clicking)
         };
         match tokio::time::timeout(CONSENT, both).await {
             Ok(done) => done.map(drop),
@@ -131,14 +136,21 @@ impl Setting {
         }
     }
 
-    /// Starts the proxy.
-    pub(super) async fn start(&self) -> Result<Daemon, SettingError> {
-        Ok(Daemon::start(self.config.clone()).await?)
+    /// Starts the proxy. If somebody took a port since it was looked at, free ones are taken for all.
+    pub(super) async fn start(&mut self) -> Result<Daemon, SettingError> {
+        match Daemon::start(self.config.clone()).await {
+            Err(StartError::Bind(_)) => {
+                self.taken = FRIENDLY.map(|(_, port)| port).to_vec();
+                self.config = configure(&self.sandbox, self.folder.path(), &self.taken)?;
+                Ok(Daemon::start(self.config.clone()).await?)
+            }
+            started => Ok(started?),
+        }
     }
 
     /// Where the configuration is.
     pub(super) fn path(&self) -> PathBuf {
-        self.folder.path().join("mailwicket.toml")
+        self.folder.path().join(FILE)
     }
 
     /// Removes what was written.
@@ -160,12 +172,20 @@ fn add_password(vault: &Vault, account: &Account) -> Result<SecretString, Settin
     Ok(password)
 }
 
+/// Writes the configuration and reads it as `mailwicket run` would, but for what the environment says about folders.
+fn configure(sandbox: &Sandbox, folder: &Path, taken: &[u16]) -> Result<Config, SettingError> {
+    let path = folder.join(FILE);
+    fs::write(&path, written(sandbox, taken))?;
+    let around = Surroundings::of_process().with_state_dir(None);
+    Ok(Config::load_in(&path, &around)?)
+}
+
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 /// The configuration, as a person would write it.
-fn written(sandbox: &Sandbox, ports: &[(Protocol, u16, bool)]) -> String {
+fn written(sandbox: &Sandbox, taken: &[u16]) -> String {
     let (issuer, imap, pop3, smtp) = (
         &sandbox.issuer,
         sandbox.imap.port(),
@@ -190,15 +210,17 @@ imap = {{ host = "127.0.0.1", port = {imap}, tls = "implicit" }}
 pop3 = {{ host = "127.0.0.1", port = {pop3}, tls = "implicit" }}
 smtp = {{ host = "127.0.0.1", port = {smtp}, tls = "starttls" }}
 mechanism = "xoauth2"
-ca-file = "sandbox-ca.pem"
+ca-file = "{CA}"
 
 [[account]]
 address = "{ADDRESS}"
 provider = "sandbox"
 "#
     );
-    for (protocol, port, is_free) in ports {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, if *is_free { *port } else { 0 }));
+    for (protocol, port) in FRIENDLY {
+        // Port 0 is any free one.
+        let port = if taken.contains(&port) { 0 } else { port };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         text.push_str(&format!(
             "\n[[listener]]\nprotocol = \"{protocol}\"\nprovider = \"sandbox\"\nlisten = \"{address}\"\n"
         ));

@@ -7,8 +7,10 @@ use jiff::civil::Date;
 
 /// How deep search keys may be nested.
 const MAX_DEPTH: usize = 16;
-/// Ranges, items or keys in one list.
+/// Ranges, names or keys in one list.
 const MAX_LIST: usize = 1000;
+/// Items of a FETCH: each may be a whole message.
+const MAX_ITEMS: usize = 32;
 
 /// A command after its tag.
 #[derive(Debug, PartialEq)]
@@ -344,7 +346,8 @@ impl<'a> Cursor<'a> {
 
     fn items(&mut self) -> Option<Vec<Item>> {
         if self.0.starts_with(b"(") {
-            return self.list(Self::item);
+            let items = self.list(Self::item)?;
+            return (items.len() <= MAX_ITEMS).then_some(items);
         }
         let before = self.0;
         let word = self.text(|octet| octet.is_ascii_alphanumeric())?;
@@ -699,6 +702,8 @@ fn day(text: &str) -> Option<Date> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(text: &str) -> Command {
@@ -764,6 +769,16 @@ mod tests {
         read("UID SEARCH 1:* UID 4 UNSEEN SENTON 01-Feb-2024 LARGER 5 SUBJECT \"x y\"");
         let deep = format!("SEARCH {}ALL", "NOT ".repeat(1000));
         assert!(command(deep.as_bytes()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(
+            word in "(UID )?(FETCH|STORE|SEARCH|APPEND|LIST|STATUS|COPY|ID) ",
+            rest in r#"([ ()"\\\[\]<>{}+.,:*%0-9A-Za-z]|BODY\[|HEADER.FIELDS|\{3\+\}\r\n|OR |NOT ){0,40}"#,
+        ) {
+            let _ = command((word + &rest).as_bytes());
+        }
     }
 
     #[test]

@@ -304,3 +304,90 @@ pub(super) fn literal(out: &mut Vec<u8>, octets: &[u8]) {
         other => *other,
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::demo::imap::grammar::{Section, What};
+
+    /// Parentheses outside of strings, which must come in pairs.
+    fn is_balanced(text: &[u8]) -> bool {
+        let (mut depth, mut at) = (0_i32, 0);
+        while let Some(octet) = text.get(at) {
+            match octet {
+                b'(' => depth += 1,
+                b')' => depth -= 1,
+                b'"' => {
+                    at += 1;
+                    while text[at] != b'"' {
+                        at += if text[at] == b'\\' { 2 } else { 1 };
+                    }
+                }
+                b'{' => {
+                    let end = at + memchr::memchr(b'}', &text[at..]).unwrap();
+                    let count = std::str::from_utf8(&text[at + 1..end]).unwrap();
+                    at = end + 2 + count.parse::<usize>().unwrap();
+                }
+                _ => {}
+            }
+            if depth < 0 {
+                return false;
+            }
+            at += 1;
+        }
+        depth == 0
+    }
+
+    fn words(raw: &str) -> String {
+        String::from_utf8(envelope(raw.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn an_envelope_leaves_encoded_words_and_quotes_the_rest() {
+        let raw = "Subject: =?utf-8?q?=C3=BC?=\r\n folded \"x\"\r\nFrom: =?utf-8?q?J=C3=B6rg?= <a@b.test>\r\nTo: friends: c@d.test;\r\n\r\n";
+        let words = words(raw);
+        assert!(
+            words.contains(r#""=?utf-8?q?=C3=BC?= folded \"x\"""#),
+            "{words}"
+        );
+        assert!(
+            words.contains(r#"(("=?UTF-8?B?SsO2cmc=?=" NIL "a" "b.test"))"#),
+            "{words}"
+        );
+        assert!(
+            words.contains(r#"((NIL NIL "friends" NIL)(NIL NIL "c" "d.test")(NIL NIL NIL NIL))"#),
+            "{words}"
+        );
+        assert!(is_balanced(words.as_bytes()));
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let deep = "Content-Type: message/rfc822\r\n\r\n".repeat(200);
+        assert!(is_balanced(&structure(deep.as_bytes(), true)));
+        let mut parts = String::new();
+        for n in 0..200 {
+            parts += &format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n");
+        }
+        assert!(is_balanced(&structure(parts.as_bytes(), true)));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_message_is_its_description_is_whole(
+            raw in r#"((Content-Type|From|To|Subject|Content-Disposition): (multipart/mixed; boundary=b|message/rfc822|text/plain; charset="x"|a@b|"x" <c@d>|e: f@g;|\PC{0,9})\r\n|\r\n|--b(--)?\r\n|[\x00-\x7f]{0,9}){0,30}"#,
+            parts in proptest::collection::vec(1_usize..4, 0..4),
+        ) {
+            let raw = raw.as_bytes();
+            prop_assert!(is_balanced(&envelope(raw)));
+            prop_assert!(is_balanced(&structure(raw, true)));
+            for what in [What::Whole, What::Header, What::Text, What::Mime] {
+                let section = Section { name: String::new(), parts: parts.clone(), what, partial: Some((1, 5)), peeks: true };
+                let found = section::section(raw, &section);
+                prop_assert!(found.is_none_or(|octets| octets.len() <= 5));
+            }
+        }
+    }
+}
