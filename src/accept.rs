@@ -1,15 +1,19 @@
 //! Local addresses, and a task for every connection.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::config::Limits;
 use crate::session::{self, Counter};
 use crate::stage::Stage;
 
@@ -20,7 +24,9 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; is another program there, or another mailwicket? No other port is ever tried")]
+#[error(
+    "cannot listen on {address}: {source}; is another program there, or another mailwicket? No other port is ever tried"
+)]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
@@ -47,65 +53,109 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// How many may be there at once.
 #[derive(Clone)]
 pub struct Places {
-    /// Connections that have not logged in.
-    pub strangers: Arc<Semaphore>,
-    /// Connections in all.
-    pub sessions: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+    sessions: Arc<Semaphore>,
+    per_source: usize,
+    /// Connections that have not logged in, by source.
+    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// The place of a connection that has not logged in; it is free again when this is dropped.
+pub struct Stranger {
+    _permit: OwnedSemaphorePermit,
+    source: IpAddr,
+    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Places {
     /// Places as the configuration allows them.
-    pub fn new(limits: &crate::config::Limits) -> Self {
+    pub fn new(limits: &Limits) -> Self {
         Self {
             strangers: Arc::new(Semaphore::new(limits.before_login)),
             sessions: Arc::new(Semaphore::new(limits.sessions)),
+            per_source: limits.before_login_per_source,
+            sources: Arc::default(),
         }
     }
 
-    fn take(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-        let stranger = Arc::clone(&self.strangers).try_acquire_owned().ok()?;
+    fn take(&self, source: IpAddr) -> Option<(Stranger, OwnedSemaphorePermit)> {
         let session = Arc::clone(&self.sessions).try_acquire_owned().ok()?;
+        let permit = Arc::clone(&self.strangers).try_acquire_owned().ok()?;
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sources.entry(source).or_default();
+        if *count >= self.per_source {
+            return None;
+        }
+        *count += 1;
+        let stranger = Stranger {
+            _permit: permit,
+            source,
+            sources: Arc::clone(&self.sources),
+        };
         Some((stranger, session))
     }
 }
 
-/// Accepts connections until mailwicket stops; each gets a task and a span of its own.
-pub async fn accept(listener: TcpListener, counter: Arc<Counter>, places: Places, tasks: TaskTracker) {
-    let stop = counter.stop.clone();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        match accepted {
-            Ok((local, source)) => admit(&counter, &places, &tasks, local, source),
-            Err(error) => {
-                // The connection, not the listener, is at fault; or the system is out of something for a while.
-                tracing::warn!(stage = %Stage::Accept, %error, "a connection could not be accepted");
-                tokio::time::sleep(EXHAUSTED).await;
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = sources.entry(self.source) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
             }
         }
     }
 }
 
-fn admit(counter: &Arc<Counter>, places: &Places, tasks: &TaskTracker, local: TcpStream, source: SocketAddr) {
-    let span = tracing::info_span!("session", protocol = %counter.listener.protocol, %source);
-    // Without it every answer to a small command may wait 40 ms.
-    if let Err(error) = local.set_nodelay(true) {
-        tracing::debug!(parent: &span, %error, "cannot switch TCP_NODELAY on");
-    }
-    let counter = Arc::clone(counter);
-    match places.take() {
-        Some((stranger, session)) => {
-            let served = async move {
-                session::serve(counter, local, source, stranger).await;
-                drop(session);
+/// Where connections come in at one address.
+pub struct Door {
+    /// What the next session is served with; a reload changes it.
+    pub counter: watch::Receiver<Arc<Counter>>,
+    /// How many may come in.
+    pub places: Places,
+    /// Where sessions run.
+    pub tasks: TaskTracker,
+    /// Closes the door.
+    pub close: CancellationToken,
+}
+
+impl Door {
+    /// Accepts connections until the door is closed; each gets a task and a span of its own.
+    pub async fn accept(self, socket: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = self.close.cancelled() => return,
             };
-            tasks.spawn(served.instrument(span));
+            match accepted {
+                Ok((local, source)) => self.admit(local, source),
+                Err(error) => {
+                    // The connection, not the listener, is at fault; or the system is out of something for a while.
+                    tracing::warn!(stage = %Stage::Accept, %error, "a connection could not be accepted");
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+            }
         }
-        None => {
+    }
+
+    fn admit(&self, local: TcpStream, source: SocketAddr) {
+        let counter = Arc::clone(&self.counter.borrow());
+        let span = tracing::info_span!("session", protocol = %counter.listener.protocol, %source);
+        // Without it, every answer to a small command may wait 40 ms.
+        if let Err(error) = local.set_nodelay(true) {
+            tracing::debug!(parent: &span, %error, "cannot switch TCP_NODELAY on");
+        }
+        let Some((stranger, session)) = self.places.take(source.ip()) else {
             tracing::warn!(parent: &span, stage = %Stage::Accept, "too many connections; turned away");
-            tasks.spawn(async move { session::turn_away(&counter, local).await });
-        }
+            self.tasks
+                .spawn(async move { session::turn_away(&counter, local).await });
+            return;
+        };
+        let served = async move {
+            session::serve(counter, local, source, stranger).await;
+            drop(session);
+        };
+        self.tasks.spawn(served.instrument(span));
     }
 }

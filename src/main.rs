@@ -1,3 +1,8 @@
-//! The mailwicket program; everything it does is in the library.
+//! The program: the exit code of [`mailwicket::cli::main`].
+#![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mailwicket::cli::main()
+}

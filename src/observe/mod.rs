@@ -4,4 +4,4 @@ mod counters;
 mod log;
 
 pub use counters::{AccountFigures, Counters, ListenerFigures, Session};
-pub use log::{Color, init};
+pub use log::init;

@@ -32,6 +32,7 @@ fn provider() -> Provider {
         preset: None,
         client_id: "id".into(),
         client_secret: None,
+        client_secret_expires: None,
         flow: Flow::AuthorizationCode,
         issuer: None,
         authorize_url: None,

@@ -10,7 +10,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Counter;
 use crate::config::{Listener, OnUnavailable};
-use crate::dialogue::{self, Credentials, Ending, Interruption, Local, LocalEvent, LoggedIn, Opening, Profile};
+use crate::dialogue::{
+    self, Credentials, Ending, Interruption, Local, LocalEvent, LoggedIn, Opening, Profile,
+};
 use crate::driver;
 use crate::failure::{Cause, Failure};
 use crate::stage::Stage;
@@ -66,7 +68,9 @@ impl<'a> Conversation<'a> {
                 LocalEvent::Credentials(credentials) => return Ok(credentials),
                 LocalEvent::Close(ending) => return Err(End::Ended(ending)),
                 LocalEvent::NeedProfile => {
-                    let profile = self.attend(local, self.counter.profiles.get(&self.counter.dialler)).await?;
+                    let profile = self
+                        .attend(local, self.counter.profiles.get(&self.counter.dialler))
+                        .await?;
                     if let Err(failure) = &profile {
                         tracing::warn!(stage = %failure.stage, code = failure.cause.code(), detail = failure.detail, "the mail server could not be asked for its capabilities");
                     }
@@ -93,7 +97,8 @@ impl<'a> Conversation<'a> {
 
     /// Gives out what is left to say and ends.
     async fn part<T>(&mut self, local: &mut TcpStream) -> Result<T, End> {
-        let farewell = tokio::time::timeout(FAREWELL, driver::advance(&mut *self.machine, local)).await;
+        let farewell =
+            tokio::time::timeout(FAREWELL, driver::advance(&mut *self.machine, local)).await;
         Err(match farewell {
             Ok(Ok(Some(LocalEvent::Close(ending)))) => End::Ended(ending),
             Ok(Err(error)) => End::Gone(Some(error)),
@@ -103,7 +108,11 @@ impl<'a> Conversation<'a> {
 
     /// Does `work` while the machine is parked. What the mail program sends meanwhile is held, within the bounds; if its connection
     /// breaks, the work is dropped.
-    pub(super) async fn attend<T>(&mut self, local: &mut TcpStream, work: impl Future<Output = T>) -> Result<T, End> {
+    pub(super) async fn attend<T>(
+        &mut self,
+        local: &mut TcpStream,
+        work: impl Future<Output = T>,
+    ) -> Result<T, End> {
         let mut work = pin!(work);
         loop {
             let may_read = self.is_open && self.machine.room() > 0;
@@ -167,9 +176,15 @@ impl End {
             Self::Ended(Ending::Quit) | Self::Gone(None) => {
                 tracing::debug!(stage = %Stage::Dialogue, %source, %protocol, "left without logging in");
             }
-            Self::Gone(Some(error)) => tracing::debug!(stage = %Stage::Dialogue, %source, %protocol, %error, "connection broke off"),
-            Self::Ended(ending) => tracing::warn!(stage = %Stage::Dialogue, %source, %protocol, reason = %ending, "connection closed before a login"),
-            Self::Unavailable => tracing::debug!(stage = %Stage::Login, %source, %protocol, "closed, as on-unavailable says"),
+            Self::Gone(Some(error)) => {
+                tracing::debug!(stage = %Stage::Dialogue, %source, %protocol, %error, "connection broke off")
+            }
+            Self::Ended(ending) => {
+                tracing::warn!(stage = %Stage::Dialogue, %source, %protocol, reason = %ending, "connection closed before a login")
+            }
+            Self::Unavailable => {
+                tracing::debug!(stage = %Stage::Login, %source, %protocol, "closed, as on-unavailable says")
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::accept::Stranger;
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
 use crate::dialogue::{Bounds, Credentials, LoggedIn, Login, Opening, Profile};
@@ -52,7 +53,12 @@ struct Opened {
 }
 
 /// Carries one connection as far as it gets, and says so in the log.
-pub async fn serve(counter: Arc<Counter>, mut local: TcpStream, source: SocketAddr, place: impl Send) {
+pub async fn serve(
+    counter: Arc<Counter>,
+    mut local: TcpStream,
+    source: SocketAddr,
+    place: Stranger,
+) {
     // The dialogue's state is large and short-lived: boxed, it costs nothing once the session is logged in.
     let admitted = Box::pin(admit(&counter, &mut local, source)).await;
     drop(place); // from here on the connection does not count among the strangers
@@ -63,17 +69,31 @@ pub async fn serve(counter: Arc<Counter>, mut local: TcpStream, source: SocketAd
 }
 
 /// `dialogue`, and all that a login takes, until one succeeds.
-async fn admit(counter: &Counter, local: &mut TcpStream, source: SocketAddr) -> Result<(Opened, Opening), End> {
+async fn admit(
+    counter: &Counter,
+    local: &mut TcpStream,
+    source: SocketAddr,
+) -> Result<(Opened, Opening), End> {
     let mut conversation = Conversation::begin(counter);
     loop {
         let credentials = conversation.credentials(local).await?;
-        let login = open(counter, &credentials, source, conversation.name(), conversation.promised());
+        let login = open(
+            counter,
+            &credentials,
+            source,
+            conversation.name(),
+            conversation.promised(),
+        );
         match conversation.attend(local, login).await? {
             Ok(opened) => {
                 let opening = conversation.accept(&opened.logged_in)?;
                 return Ok((opened, opening));
             }
-            Err(failure) => conversation.refuse(local, &failure, &credentials, source).await?,
+            Err(failure) => {
+                conversation
+                    .refuse(local, &failure, &credentials, source)
+                    .await?
+            }
         }
     }
 }
@@ -87,33 +107,51 @@ async fn open(
     promised: Option<Profile>,
 ) -> Result<Opened, Failure> {
     let protocol = counter.listener.protocol;
-    let verified = counter.passwords.verify(credentials, protocol, source.ip()).await?;
+    let verified = counter
+        .passwords
+        .verify(credentials, protocol, source.ip())
+        .await?;
     let dial = || dial(counter, name.as_deref(), promised.as_ref());
     let (token, dialled) = tokio::try_join!(counter.tokens.access(&verified), dial())?;
     match login(counter, &verified, dialled, &token).await {
         Err(LoginFailure::TokenRefused(refused)) => {
             tracing::debug!(stage = %Stage::Login, %refused, "renewing the token once");
-            let (token, dialled) = tokio::try_join!(counter.tokens.renew(&verified, &token), dial())?;
-            login(counter, &verified, dialled, &token).await.map_err(LoginFailure::into_failure)
+            let (token, dialled) =
+                tokio::try_join!(counter.tokens.renew(&verified, &token), dial())?;
+            login(counter, &verified, dialled, &token)
+                .await
+                .map_err(LoginFailure::into_failure)
         }
         result => result.map_err(LoginFailure::into_failure),
     }
 }
 
 /// Dials, and sees that the provider still offers what the mail program was told.
-async fn dial(counter: &Counter, name: Option<&str>, promised: Option<&Profile>) -> Result<Dialled, Failure> {
+async fn dial(
+    counter: &Counter,
+    name: Option<&str>,
+    promised: Option<&Profile>,
+) -> Result<Dialled, Failure> {
     let dialled = counter.dialler.dial(name).await?;
     counter.profiles.learn(&counter.dialler, dialled.profile());
     match promised.and_then(|promised| dialled.profile().lacks(promised)) {
         None => Ok(dialled),
         Some(word) => {
-            let detail = format!("{} no longer offers {word}; the next session sees the new list", counter.dialler.endpoint);
+            let detail = format!(
+                "{} no longer offers {word}; the next session sees the new list",
+                counter.dialler.endpoint
+            );
             Err(Failure::new(Stage::Login, Cause::Changed, detail))
         }
     }
 }
 
-async fn login(counter: &Counter, verified: &Verified, dialled: Dialled, token: &AccessToken) -> Result<Opened, LoginFailure> {
+async fn login(
+    counter: &Counter,
+    verified: &Verified,
+    dialled: Dialled,
+    token: &AccessToken,
+) -> Result<Opened, LoginFailure> {
     let account = Arc::clone(verified.account());
     let login = Login {
         identity: account.identity.of(counter.listener.protocol),
@@ -146,8 +184,12 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
     };
     session.ended(traffic);
     match result {
-        Ok(()) => tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, "session ended"),
-        Err(error) => tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, %error, "session broke off"),
+        Ok(()) => {
+            tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, "session ended")
+        }
+        Err(error) => {
+            tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, %error, "session broke off")
+        }
     }
 }
 

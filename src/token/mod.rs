@@ -1,8 +1,21 @@
 //! Access tokens for verified accounts.
+//!
+//! [`life`] decides, without clock or I/O; [`grant`] is what the vault keeps; [`Tokens`] asks the provider and obeys.
+
+mod entry;
+pub mod grant;
+mod keeper;
+pub mod life;
+mod renewal;
+mod status;
+mod upkeep;
 
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
+
+pub use keeper::Tokens;
+pub use status::AccountStatus;
 
 /// An access token that is fit to stand in a SASL message.
 #[derive(Clone)]
@@ -33,5 +46,11 @@ impl AccessToken {
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AccessToken({} octets)", self.expose().len())
+    }
+}
+
+impl PartialEq for AccessToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
     }
 }

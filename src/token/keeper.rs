@@ -1,0 +1,311 @@
+//! Gives out access tokens: the effects around [`super::life`].
+//!
+//! One request is in flight for an account: in this process by the account's gate, whose waiters look again when it is their
+//! turn, and between processes by the vault's lock, after which the record is read again. A request runs in a task of its own, so
+//! that a login that goes away does not lose the answer.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::AccessToken;
+use super::entry::{Decision, Entry, Need};
+use super::grant::{Grant, GrantError};
+use super::life::Brake;
+use crate::config::{Account, Provider};
+use crate::failure::{Cause, Failure};
+use crate::oauth::OAuth;
+use crate::password::Verified;
+use crate::stage::Stage;
+use crate::vault::{Kind, Vault, VaultError};
+
+/// A login whose old token still lives waits no longer than this for a new one.
+const SPARE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The tokens of all accounts. Cloning it is cheap and gives the same tokens.
+#[derive(Clone)]
+pub struct Tokens {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) vault: Vault,
+    limit: Duration,
+    slots: Mutex<HashMap<String, Arc<Slot>>>,
+    registrations: Mutex<HashMap<String, Arc<Registration>>>,
+    running: TaskTracker,
+    /// Tells the upkeep that something became due earlier than it thought.
+    pub(super) changed: Notify,
+    started: Timestamp,
+}
+
+/// A registration's OAuth client, and the brake that all its accounts share.
+pub(super) struct Registration {
+    pub(super) oauth: OAuth,
+    pub(super) brake: Mutex<Brake>,
+}
+
+/// One account's tokens in this process.
+pub(super) struct Slot {
+    pub(super) account: Arc<Account>,
+    pub(super) gate: tokio::sync::Mutex<()>,
+    entry: Mutex<Entry>,
+}
+
+impl Tokens {
+    /// Tokens kept in `vault`; a request to a token endpoint may take `limit`.
+    pub fn new(vault: Vault, limit: Duration) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                vault,
+                limit,
+                slots: Mutex::default(),
+                registrations: Mutex::default(),
+                running: TaskTracker::new(),
+                changed: Notify::new(),
+                started: Timestamp::now(),
+            }),
+        }
+    }
+
+    /// An access token for a login, renewed before if it is about to end.
+    ///
+    /// # Errors
+    /// At stage `token`: [`Cause::Consent`], [`Cause::Config`], or [`Cause::Token`] where trying again later is right.
+    pub async fn access(&self, verified: &Verified) -> Result<AccessToken, Failure> {
+        self.obtain(verified.account(), Need::Login).await
+    }
+
+    /// A token in place of `refused`, which the provider's mail server did not take: the one that is there if it is another, else a
+    /// renewed one. At most one renewal for such a reason happens in a minute; those who wait share it.
+    ///
+    /// # Errors
+    /// As [`Tokens::access`]; [`Cause::Refused`] if the refused token was just renewed, so that another would not help.
+    pub async fn renew(
+        &self,
+        verified: &Verified,
+        refused: &AccessToken,
+    ) -> Result<AccessToken, Failure> {
+        self.obtain(verified.account(), Need::Instead(refused.clone()))
+            .await
+    }
+
+    /// As [`Tokens::access`], for `doctor`: who runs it holds the key of the vault, which proves more than a password.
+    pub(crate) async fn access_for_operator(
+        &self,
+        account: &Arc<Account>,
+    ) -> Result<AccessToken, Failure> {
+        self.obtain(account, Need::Login).await
+    }
+
+    /// Waits until no request is under way. Call it before the process ends, so that no answer with a rotated token is lost.
+    pub async fn settle(&self) {
+        self.inner.running.close();
+        self.inner.running.wait().await;
+        self.inner.running.reopen();
+    }
+
+    pub(super) async fn obtain(
+        &self,
+        account: &Arc<Account>,
+        need: Need,
+    ) -> Result<AccessToken, Failure> {
+        let slot = self.slot(account);
+        let registration = self.registration(&account.provider)?;
+        if !matches!(need, Need::Upkeep) {
+            self.note_use(&slot);
+        }
+        match self.decide(&slot, &registration, &need) {
+            Decision::Serve(token) => return Ok(token),
+            Decision::Refuse(failure) => return Err(failure),
+            Decision::Renew => {}
+        }
+        let spare = matches!(need, Need::Login)
+            .then(|| slot.entry().living_token(Timestamp::now()))
+            .flatten();
+        let work = self.clone().renew_grant(slot, registration, need);
+        let work = self.inner.running.spawn(work);
+        let outcome = match spare {
+            None => work.await,
+            Some(spare) => match tokio::time::timeout(SPARE_PATIENCE, work).await {
+                Ok(outcome) => outcome,
+                Err(_) => return Ok(spare),
+            },
+        };
+        outcome.unwrap_or_else(|error| Err(internal(&format!("the renewal ended: {error}"))))
+    }
+
+    /// The account's slot. A reload of the configuration brings new accounts of the same name: what is known of the grant is then
+    /// looked at anew, since the registration may be another.
+    pub(super) fn slot(&self, account: &Arc<Account>) -> Arc<Slot> {
+        let mut slots = lock(&self.inner.slots);
+        match slots.entry(account.address.clone()) {
+            MapEntry::Occupied(slot) if Arc::ptr_eq(&slot.get().account, account) => {
+                slot.get().clone()
+            }
+            MapEntry::Occupied(mut slot) => {
+                let unsaved = slot.get().entry().unsaved.take();
+                let new = Slot::new(account, self.inner.started);
+                new.entry().unsaved = unsaved.filter(|grant| grant.belongs_to(&account.provider));
+                slot.insert(Arc::new(new));
+                slot.get().clone()
+            }
+            MapEntry::Vacant(place) => place
+                .insert(Arc::new(Slot::new(account, self.inner.started)))
+                .clone(),
+        }
+    }
+
+    fn registration(&self, provider: &Arc<Provider>) -> Result<Arc<Registration>, Failure> {
+        let mut registrations = lock(&self.inner.registrations);
+        if let Some(known) = registrations.get(&provider.name)
+            && Arc::ptr_eq(known.oauth.provider(), provider)
+        {
+            return Ok(known.clone());
+        }
+        let oauth = OAuth::new(provider.clone(), self.inner.limit)
+            .map_err(|error| Failure::new(Stage::Token, Cause::Config, error.to_string()))?;
+        let registration = Arc::new(Registration {
+            oauth,
+            brake: Mutex::default(),
+        });
+        registrations.insert(provider.name.clone(), registration.clone());
+        Ok(registration)
+    }
+
+    fn note_use(&self, slot: &Slot) {
+        let now = Timestamp::now();
+        let mut entry = slot.entry();
+        let was_idle = entry.upkeep().is_idle(now);
+        entry.used_at = now;
+        if was_idle {
+            self.inner.changed.notify_one();
+        }
+    }
+
+    /// Looks whether somebody else (`authorize`, another process) wrote the record, and reads it if so.
+    pub(super) fn notice(&self, slot: &Slot) -> Result<(), Failure> {
+        let address = &slot.account.address;
+        let mut entry = slot.entry();
+        if entry.is_writing {
+            return Ok(());
+        }
+        let revision = self.inner.vault.revision(Kind::Grant, address);
+        if entry.is_loaded && entry.revision == revision.map_err(|error| from_vault(&error))? {
+            return Ok(());
+        }
+        let record = self.inner.vault.read(Kind::Grant, address);
+        let record = record.map_err(|error| from_vault(&error))?;
+        let grant = record
+            .as_ref()
+            .map(|record| Grant::from_bytes(&record.bytes));
+        let grant = grant.transpose().map_err(from_grant)?;
+        entry.adopt(grant, record.map(|record| record.revision), &slot.account);
+        Ok(())
+    }
+
+    pub(super) fn decide(&self, slot: &Slot, registration: &Registration, need: &Need) -> Decision {
+        let now = Timestamp::now();
+        if let Err(failure) = self.notice(slot) {
+            // A vault that cannot be read is no reason to stop while the token in memory lives.
+            let living = slot.entry().living_token(now);
+            return match (need, living) {
+                (Need::Login, Some(token)) => Decision::Serve(token),
+                _ => Decision::Refuse(failure),
+            };
+        }
+        let brake = registration.brake();
+        slot.entry().decide(need, now, &brake, &slot.account)
+    }
+
+    /// What the upkeep needs to know: when to look after the account, if ever.
+    pub(super) fn due(&self, slot: &Slot, now: Timestamp) -> Option<Timestamp> {
+        let brake = self.registration(&slot.account.provider).ok()?.brake();
+        let entry = slot.entry();
+        let due = match entry.unsaved {
+            Some(_) => entry.life.next_try().unwrap_or(now),
+            None => entry.life.due(&entry.upkeep(), now)?,
+        };
+        Some(brake.until().map_or(due, |until| until.max(due)))
+    }
+
+    pub(super) fn is_loaded(&self, slot: &Slot) -> bool {
+        slot.entry().is_loaded
+    }
+
+    pub(super) async fn changed(&self) {
+        self.inner.changed.notified().await;
+    }
+
+    /// How the account stands, from what is known in this process after a look into the vault (which blocks for a moment).
+    pub fn status(&self, account: &Arc<Account>) -> super::AccountStatus {
+        let slot = self.slot(account);
+        let trouble = self.notice(&slot).err();
+        let entry = slot.entry();
+        super::AccountStatus::new(&entry.life, entry.grant.as_deref(), trouble)
+    }
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens")
+            .field("vault", &self.inner.vault)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Registration {
+    /// The brake as it is now. Copied, so that its lock and an account's are never held together.
+    pub(super) fn brake(&self) -> Brake {
+        lock(&self.brake).clone()
+    }
+}
+
+impl Slot {
+    fn new(account: &Arc<Account>, started: Timestamp) -> Self {
+        Self {
+            account: account.clone(),
+            gate: tokio::sync::Mutex::default(),
+            entry: Mutex::new(Entry::new(started)),
+        }
+    }
+
+    pub(super) fn entry(&self) -> MutexGuard<'_, Entry> {
+        lock(&self.entry)
+    }
+}
+
+pub(super) fn internal(words: &str) -> Failure {
+    Failure::new(Stage::Token, Cause::Token, words)
+}
+
+/// Trouble with the file system may pass; everything else about the vault needs a person.
+fn from_vault(error: &VaultError) -> Failure {
+    let cause = match error {
+        VaultError::Io { .. } | VaultError::Busy { .. } => Cause::Token,
+        _ => Cause::Config,
+    };
+    Failure::new(Stage::Token, cause, error.to_string())
+}
+
+fn from_grant(error: GrantError) -> Failure {
+    Failure::new(Stage::Token, Cause::Config, error.to_string())
+}
+
+/// A poisoned lock only says that a thread panicked; every change under these locks is whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number from 0 to 1. Without randomness everybody gets the middle, which only means less spread.
+pub(super) fn luck() -> f64 {
+    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests;
