@@ -23,6 +23,8 @@ pub mod pop3;
 mod profile;
 mod sasl;
 pub mod smtp;
+#[cfg(test)]
+mod tests;
 mod text;
 mod wire;
 

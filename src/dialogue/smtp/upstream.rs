@@ -260,7 +260,7 @@ impl SmtpUpstream {
             .unwrap_or_default();
         let detail = format!(
             "the server answered the login with:{status} {code} {}",
-            text::printable(said)
+            self.wire.quote(said)
         );
         self.wire.fail(UpstreamFailure { kind, detail });
     }
@@ -311,6 +311,7 @@ impl Upstream for SmtpUpstream {
             Err(failure) => return self.wire.fail(failure),
         };
         let message = mechanism.message(login);
+        self.wire.keep_secret(&message, login.token);
         let name = mechanism.name().as_bytes();
         if b"AUTH ".len() + name.len() + 1 + message.len() <= COMMAND {
             if self.wire.send(&[b"AUTH ", name, b" ", message.as_bytes()]) {
