@@ -199,7 +199,7 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid=mail gid=mail home={mail}/%u
+  args = uid=mail gid=mail home={mail}/%u allow_all_users=yes
 }}
 # Failures from 127.0.0.1 would slow down everybody behind it, that is every test.
 service anvil {{
