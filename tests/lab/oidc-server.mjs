@@ -99,6 +99,22 @@ const control = {
   // Every refresh from now on is invalid_grant, and the access tokens die with it.
   'revoke-grant': async ({ account }) => { await kill('AccessToken', account); await kill('RefreshToken', account); },
   'kill-access-tokens': ({ account }) => kill('AccessToken', account),
+  // How many of the account's access tokens a mail server would still take.
+  'live-access-tokens': async ({ account }) => {
+    const tokens = await Promise.all([...issued.AccessToken.get(account) ?? []]
+      .map((value) => provider.AccessToken.find(value)));
+    return { live: tokens.filter((token) => token && !token.isExpired).length };
+  },
+  // A token for a test that talks to the servers itself.
+  issue: async ({ account }) => {
+    const client = await provider.Client.find('native-public');
+    const grant = new provider.Grant({ accountId: account, clientId: client.clientId });
+    grant.addOIDCScope('mail');
+    const grantId = await grant.save();
+    const token = new provider.AccessToken({ accountId: account, client, grantId, scope: 'mail',
+      gty: 'authorization_code', expiresIn: 86400 });
+    return { access_token: await token.save() };
+  },
 };
 
 async function kill(kind, account) {
