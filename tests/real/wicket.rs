@@ -182,7 +182,8 @@ impl Wicket {
     fn add_password(&self, account: &str) {
         let mut command = self.binary();
         command.args(["password", "add", account, "--name", "test", "--stdin"]);
-        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the binary runs");
         let mut input = process.stdin.take().expect("piped");
         writeln!(input, "{PASSWORD}").expect("it reads");
