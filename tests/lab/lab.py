@@ -36,10 +36,19 @@ DOMAIN = "example.test"
 READY_WITHIN = 60
 STOP_WITHIN = 10
 PR_SET_PDEATHSIG = 1
+POSTFIX_MASTER = "/usr/lib/postfix/sbin/master"
 
 
 class LabError(Exception):
     """Something did not start; the text is for the person who runs the tests."""
+
+
+def needed(program):
+    """Where an installed program is."""
+    found = shutil.which(str(program), path=f"/usr/sbin:/sbin:{os.environ.get('PATH', '')}")
+    if found is None:
+        raise LabError(f"{program} is missing: run tests/lab/install")
+    return found
 
 
 # ---- ports and processes --------------------------------------------------------------------------------------
@@ -70,21 +79,17 @@ def die_with_parent():
 class Server:
     """One child, in a process group of its own, with a log."""
 
-    def __init__(self, name, command, log, **options):
+    def __init__(self, name, command, log):
         self.name, self.log = name, Path(log)
         output = open(self.log, "ab")
-        try:
-            self.process = subprocess.Popen(
-                [str(word) for word in command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-                **options,
-            )
-        except FileNotFoundError as error:
-            raise LabError(f"{error.filename} is missing: run tests/lab/install") from error
+        self.process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
 
     def check(self):
         if self.process.poll() is not None:
@@ -384,9 +389,10 @@ class Lab:
 
     def start_oidc(self):
         node = HERE / ".node/bin/node"
+        node = node if node.exists() else needed("node")
         if not (HERE / "node_modules/oidc-provider").is_dir():
             raise LabError("oidc-provider is missing: run tests/lab/install")
-        command = [node if node.exists() else "node", HERE / "oidc-server.mjs", self.oidc]
+        command = [node, HERE / "oidc-server.mjs", self.oidc]
         server = self.add(Server("the OAuth provider", command, self.folder / "oidc.log"))
 
         def answers():
@@ -407,7 +413,7 @@ class Lab:
             lmtp_protocol=" lmtp" if lmtp else "", **ports,
         ))
         (home / "oauth2.conf.ext").write_text(DOVECOT_OAUTH2.format(oidc=self.oidc))
-        server = self.add(Server(name, [sbin("dovecot"), "-F", "-c", home / "dovecot.conf"], home / "dovecot.log"))
+        server = self.add(Server(name, [needed("dovecot"), "-F", "-c", home / "dovecot.conf"], home / "dovecot.log"))
         tls = self.trust if lmtp else None
         probes = {
             "imap_starttls": None, "pop3_starttls": None, "imap_implicit": tls, "pop3_implicit": tls,
@@ -441,11 +447,8 @@ class Lab:
         (home / "main.cf").write_text(POSTFIX.format(home=home, domain=DOMAIN) + settings)
         (home / "master.cf").write_text(MASTER + services)
         # Makes the queue's folders. Then master itself, not `postfix start-fg`, whose shell would not pass on TERM.
-        try:
-            subprocess.run([sbin("postfix"), "-c", home, "check"], capture_output=True, check=False)
-        except FileNotFoundError as error:
-            raise LabError("postfix is missing: run tests/lab/install") from error
-        return self.add(Server(name, ["/usr/lib/postfix/sbin/master", "-c", home, "-s"], home / "postfix.log"))
+        subprocess.run([needed("postfix"), "-c", home, "check"], capture_output=True, check=False)
+        return self.add(Server(name, [POSTFIX_MASTER, "-c", home, "-s"], home / "postfix.log"))
 
     def start_relay(self, order):
         name = f"relay-{len(self.servers)}"
@@ -509,10 +512,6 @@ def endpoints(mailboxes, submission):
     }
 
 
-def sbin(name):
-    return shutil.which(name, path="/usr/sbin:/sbin:" + os.environ.get("PATH", "")) or name
-
-
 def say(answer):
     print(json.dumps(answer), flush=True)
 
@@ -536,6 +535,8 @@ def main():
     try:
         if os.geteuid() != 0:
             raise LabError("Postfix and Dovecot need root here")
+        for program in ("openssl", "dovecot", "postfix", POSTFIX_MASTER):
+            needed(program)
         say(lab.start())
         threading.Thread(target=serve, args=(lab, stop), daemon=True).start()
         stop.wait()

@@ -105,6 +105,8 @@ const control = {
       .map((value) => provider.AccessToken.find(value)));
     return { live: tokens.filter((token) => token && !token.isExpired).length };
   },
+  // Every token that the account got and that still stands.
+  tokens: ({ account }) => ({ tokens: Object.values(issued).flatMap((kind) => [...kind.get(account) ?? []]) }),
   // A token for a test that talks to the servers itself.
   issue: async ({ account }) => {
     const client = await provider.Client.find('native-public');

@@ -4,6 +4,7 @@
 mod clients;
 mod lab;
 mod mail;
+mod secrecy;
 mod stages;
 mod tokens;
 mod transparency;

@@ -13,6 +13,18 @@ fn starttls_leads_to_the_same_session() {
 }
 
 #[test]
+fn both_mechanisms_log_in() {
+    for mechanism in ["xoauth2", "oauthbearer"] {
+        let account = &lab().mailbox(mechanism);
+        let keys = format!("client-id = \"native-public\"\nmechanism = \"{mechanism}\"\n");
+        let wicket = Plan::new().provider(&keys).account(account).run();
+        for protocol in PROTOCOLS {
+            wicket.logs_in(protocol, account);
+        }
+    }
+}
+
+#[test]
 fn a_certificate_for_another_host_ends_the_login_before_any_token_is_sent() {
     for way in ["implicit", "starttls"] {
         let account = &lab().mailbox(&format!("elsewhere-{way}"));

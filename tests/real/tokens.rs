@@ -33,14 +33,39 @@ fn refreshes(account: &str) -> u64 {
 #[test]
 fn consent_given_while_the_daemon_runs_counts_at_the_next_login() {
     let account = &lab().mailbox("consent");
-    let mut wicket = Plan::new().account(account).lay_out();
-    wicket.start();
+    let wicket = Plan::new().account(account).run_unauthorised();
     let before = wicket.login("imap", account, PASSWORD);
     assert!(is_temporary(&before), "{before}");
     wicket.authorize(account);
     for protocol in PROTOCOLS {
         wicket.logs_in(protocol, account);
     }
+}
+
+#[test]
+fn a_daemon_logs_in_by_client_credentials_with_nobody_there() {
+    // The lab lets this client open this one mailbox.
+    let account = &lab().mailbox("alice");
+    let keys = "client-id = \"daemon\"\nclient-secret = \"daemon-secret\"\nflow = \"client-credentials\"\n\
+                scopes = [\"mail\"]\n";
+    let wicket = Plan::new()
+        .provider(keys)
+        .account(account)
+        .run_unauthorised();
+    for protocol in PROTOCOLS {
+        wicket.logs_in(protocol, account);
+    }
+}
+
+#[test]
+fn a_client_with_a_secret_authorises_and_refreshes() {
+    let account = &lab().mailbox("confidential");
+    let keys = "client-id = \"confidential\"\nclient-secret = \"confidential-secret\"\n";
+    let wicket = Plan::new().provider(keys).account(account).run();
+    wicket.logs_in("imap", account);
+    lab().control("kill-access-tokens", &json!({"account": account}));
+    wicket.logs_in("imap", account);
+    assert_eq!(refreshes(account), 1);
 }
 
 #[test]

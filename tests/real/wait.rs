@@ -38,7 +38,7 @@ pub fn program(name: &str) -> Command {
         "{name} is missing: run tests/lab/install"
     );
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", "120", name]);
+    command.args(["--kill-after=5", "60", name]);
     command.stdin(Stdio::null());
     command
 }

@@ -27,6 +27,7 @@ pub struct Plan {
     accounts: Vec<String>,
     way: &'static str,
     ports: Ports,
+    provider: String,
     more: String,
     hosts: Option<&'static str>,
 }
@@ -38,6 +39,7 @@ impl Plan {
             accounts: Vec::new(),
             way: "implicit",
             ports: lab().ports("implicit"),
+            provider: "client-id = \"native-public\"\n".to_owned(),
             more: String::new(),
             hosts: None,
         }
@@ -57,6 +59,12 @@ impl Plan {
     /// Other upstream ports than the lab's own.
     pub fn upstream(mut self, ports: Ports) -> Self {
         self.ports = ports;
+        self
+    }
+
+    /// Another client than the public one with a human, or more words about the provider.
+    pub fn provider(mut self, keys: &str) -> Self {
+        keys.clone_into(&mut self.provider);
         self
     }
 
@@ -93,6 +101,13 @@ impl Plan {
         wicket
     }
 
+    /// Laid out and running, with nobody's consent.
+    pub fn run_unauthorised(&self) -> Wicket {
+        let mut wicket = self.lay_out();
+        wicket.start();
+        wicket
+    }
+
     /// Laid out, every account authorised, and running.
     pub fn run(&self) -> Wicket {
         let mut wicket = self.lay_out();
@@ -106,13 +121,16 @@ impl Plan {
     fn text(&self) -> String {
         let lab = lab();
         let mut text = format!(
-            "state-dir = \"state\"\n\n[console]\nlisten = \"off\"\n\n[provider.lab]\nclient-id = \"native-public\"\n\
-             authorize-url = \"{}\"\ntoken-url = \"{}\"\nscopes = [\"openid\", \"offline_access\", \"email\", \"mail\"]\n\
-             ca-file = \"{}\"\n",
+            "state-dir = \"state\"\n\n[console]\nlisten = \"off\"\n\n[provider.lab]\n{}\
+             authorize-url = \"{}\"\ntoken-url = \"{}\"\nca-file = \"{}\"\n",
+            self.provider,
             lab.fact("authorize_url"),
             lab.fact("token_url"),
             lab.fact("ca_file"),
         );
+        if !self.provider.contains("scopes") {
+            text.push_str("scopes = [\"openid\", \"offline_access\", \"email\", \"mail\"]\n");
+        }
         let way = self.way;
         for (protocol, port) in &self.ports {
             let endpoint = format!("{{ host = \"localhost\", port = {port}, tls = \"{way}\" }}");
