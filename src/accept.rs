@@ -1,0 +1,125 @@
+//! Local addresses, and a task for every connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::session::{self, Counter};
+use crate::stage::Stage;
+
+/// Connections that the system may hold for us; a short queue loses mail programs in a storm.
+const BACKLOG: u32 = 1024;
+/// How long to wait when the system has no more file descriptors.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// An address could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {address}: {source}; is another program there, or another mailwicket? No other port is ever tried"
+)]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Binds one address, or fails.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // On Unix this only skips the wait after a restart; elsewhere it would let another program share the port.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| BindError { address, source })
+}
+
+/// How many may be there at once.
+#[derive(Clone)]
+pub struct Places {
+    /// Connections that have not logged in.
+    pub strangers: Arc<Semaphore>,
+    /// Connections in all.
+    pub sessions: Arc<Semaphore>,
+}
+
+impl Places {
+    /// Places as the configuration allows them.
+    pub fn new(limits: &crate::config::Limits) -> Self {
+        Self {
+            strangers: Arc::new(Semaphore::new(limits.before_login)),
+            sessions: Arc::new(Semaphore::new(limits.sessions)),
+        }
+    }
+
+    fn take(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let stranger = Arc::clone(&self.strangers).try_acquire_owned().ok()?;
+        let session = Arc::clone(&self.sessions).try_acquire_owned().ok()?;
+        Some((stranger, session))
+    }
+}
+
+/// Where connections come in at one address.
+pub struct Door {
+    /// What the next session is served with; a reload changes it.
+    pub counter: watch::Receiver<Arc<Counter>>,
+    /// How many may come in.
+    pub places: Places,
+    /// Where sessions run.
+    pub tasks: TaskTracker,
+    /// Closes the door.
+    pub close: CancellationToken,
+}
+
+impl Door {
+    /// Accepts connections until the door is closed; each gets a task and a span of its own.
+    pub async fn accept(self, socket: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = self.close.cancelled() => return,
+            };
+            match accepted {
+                Ok((local, source)) => self.admit(local, source),
+                Err(error) => {
+                    // The connection, not the listener, is at fault; or the system is out of something for a while.
+                    tracing::warn!(stage = %Stage::Accept, %error, "a connection could not be accepted");
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, local: TcpStream, source: SocketAddr) {
+        let counter = Arc::clone(&self.counter.borrow());
+        let span = tracing::info_span!("session", protocol = %counter.listener.protocol, %source);
+        // Without it, every answer to a small command may wait 40 ms.
+        if let Err(error) = local.set_nodelay(true) {
+            tracing::debug!(parent: &span, %error, "cannot switch TCP_NODELAY on");
+        }
+        let Some((stranger, session)) = self.places.take() else {
+            tracing::warn!(parent: &span, stage = %Stage::Accept, "too many connections; turned away");
+            self.tasks
+                .spawn(async move { session::turn_away(&counter, local).await });
+            return;
+        };
+        let served = async move {
+            session::serve(counter, local, source, stranger).await;
+            drop(session);
+        };
+        self.tasks.spawn(served.instrument(span));
+    }
+}

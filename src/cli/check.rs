@@ -1,0 +1,42 @@
+//! `mailwicket check`: everything that is wrong with the configuration, or how much there is in it.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Exit, Global, print, say};
+use crate::config::{self, Config};
+
+/// The arguments of `check`: only the global ones.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs it.
+pub fn run(_: Args, global: &Global) -> Exit {
+    checked(global).err().unwrap_or(Exit::Done)
+}
+
+fn checked(global: &Global) -> Result<(), Exit> {
+    let config = global.load()?;
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    for warning in config::warnings(&config, today) {
+        say(&format!("warning: {warning}"));
+    }
+    print(&summary(&config))
+}
+
+fn summary(config: &Config) -> String {
+    format!(
+        "{}: {}, {}, {}",
+        config.path.display(),
+        count(config.accounts.len(), "account"),
+        count(config.listeners.len(), "listener"),
+        count(config.providers.len(), "provider"),
+    )
+}
+
+fn count(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}

@@ -1,0 +1,241 @@
+//! The command line: one file for each subcommand. Machine output goes to stdout, words to stderr.
+
+pub mod account;
+pub mod check;
+pub mod password;
+pub mod run;
+pub mod status;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Config, LoadError, Log, Surroundings};
+
+/// Lets old mail programs keep their password while the provider gets OAuth 2.0.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    /// What to do; without it: run
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check the configuration and show everything that is wrong in it
+    Check(check::Args),
+    /// List, add and remove the mailboxes of the configuration
+    Account(account::Args),
+    /// Run the proxy in the foreground
+    Run(run::Args),
+    /// Show how every account and listener stands; fails if an account is not ok
+    Status(status::Args),
+    /// Local passwords: what mail programs log in with
+    #[command(subcommand)]
+    Password(password::Args),
+}
+
+/// The options of every subcommand.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", env = "MAILWICKET_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The folder for tokens and passwords, instead of the one in the configuration
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// How much is logged: error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// The form of the log
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Colours in messages
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// A JSON object per line
+    Json,
+}
+
+/// When messages are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what it was asked for.
+    Done,
+    /// It failed.
+    Failed,
+    /// It was used wrongly, or the configuration is wrong.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+        })
+    }
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help is no error; there is nothing left to do if it cannot be printed.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .into();
+        }
+    };
+    let global = &cli.global;
+    let command = cli.command.unwrap_or(Command::Run(run::Args::default()));
+    match command {
+        Command::Check(args) => check::run(args, global),
+        Command::Account(args) => account::run(args, global),
+        Command::Run(args) => run::run(args, global),
+        Command::Status(args) => status::run(args, global),
+        Command::Password(args) => password::command(args, global),
+    }
+    .into()
+}
+
+impl Global {
+    /// Where the configuration is; says on stderr if there is none.
+    ///
+    /// # Errors
+    /// With the exit code of the command.
+    pub fn path(&self) -> Result<PathBuf, Exit> {
+        config::find(self.config.as_deref()).map_err(|error| {
+            self.say_error(&error);
+            Exit::Usage
+        })
+    }
+
+    /// The configuration, checked; says on stderr what is wrong.
+    ///
+    /// # Errors
+    /// With the exit code of the command.
+    pub fn load(&self) -> Result<Config, Exit> {
+        let path = self.path()?;
+        Config::load_in(&path, &self.surroundings()).map_err(|error| self.refuse(&error))
+    }
+
+    /// A text in place of the configuration at `path`, checked; says on stderr what is wrong.
+    ///
+    /// # Errors
+    /// With the exit code of the command.
+    pub fn check_text(&self, text: &str, path: &Path) -> Result<Config, Exit> {
+        Config::parse_in(text, path, &self.surroundings())
+            .map_err(|problems| self.refuse(&problems.into()))
+    }
+
+    /// What the configuration depends on besides its file.
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings::of_process().with_state_dir(self.state_dir.as_deref())
+    }
+
+    /// How to log: what the command line says, else the configuration.
+    pub fn log(&self, config: &Config) -> Log {
+        Log {
+            level: self
+                .log_level
+                .clone()
+                .unwrap_or_else(|| config.log.level.clone()),
+            json: self
+                .log_format
+                .map_or(config.log.json, |format| format == LogFormat::Json),
+        }
+    }
+
+    /// Says on stderr why there is no configuration.
+    pub fn refuse(&self, error: &LoadError) -> Exit {
+        match error {
+            LoadError::Invalid(problems) => {
+                let count = problems.list().len();
+                let plural = if count == 1 { "problem" } else { "problems" };
+                say(&format!(
+                    "{}\n\n{count} {plural} in the configuration",
+                    problems.render(self.colored())
+                ));
+            }
+            other => self.say_error(other),
+        }
+        Exit::Usage
+    }
+
+    /// Says on stderr what went wrong.
+    pub fn say_error(&self, error: &dyn std::error::Error) {
+        say(&format!("error: {error}"));
+    }
+
+    /// Whether words on stderr are coloured.
+    pub fn colored(&self) -> bool {
+        let wanted = || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => io::stderr().is_terminal() && wanted(),
+        }
+    }
+}
+
+/// Runs what a command does on a runtime of its own.
+///
+/// # Errors
+/// With the exit code of the command, if the system has no room for a runtime.
+pub fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| {
+        say(&format!("error: cannot start the runtime: {error}"));
+        Exit::Failed
+    })?;
+    Ok(runtime.block_on(work))
+}
+
+/// A line of words, on stderr. If nobody listens there, there is nobody to tell.
+pub fn say(words: &str) {
+    let _ = writeln!(io::stderr().lock(), "{words}");
+}
+
+/// A line of output, on stdout.
+///
+/// # Errors
+/// With the exit code of the command, if the output cannot be written: whoever reads it would take a part for the whole.
+pub fn print(line: &str) -> Result<(), Exit> {
+    writeln!(io::stdout().lock(), "{line}").map_err(|error| {
+        say(&format!("error: cannot write the output: {error}"));
+        Exit::Failed
+    })
+}

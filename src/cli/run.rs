@@ -1,0 +1,87 @@
+//! `mailwicket run`: the proxy, in the foreground.
+
+use std::path::Path;
+
+use super::{Exit, Global, say};
+use crate::config::Config;
+use crate::daemon::Daemon;
+use crate::observe;
+use crate::signals::{Signal, Signals};
+
+/// The arguments of `run`: only the global ones.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {}
+
+/// Runs it until a signal ends it.
+pub fn run(_: Args, global: &Global) -> Exit {
+    let result = global.load().and_then(|config| {
+        let log = global.log(&config);
+        observe::init(&log, global.colored()).map_err(|error| {
+            say(&format!("error: {error}"));
+            Exit::Usage
+        })?;
+        super::block_on(serve(config, global))?
+    });
+    result.err().unwrap_or(Exit::Done)
+}
+
+async fn serve(config: Config, global: &Global) -> Result<(), Exit> {
+    let failed = |error: &dyn std::error::Error| {
+        global.say_error(error);
+        Exit::Failed
+    };
+    let path = config.path.clone();
+    // Before anything is bound, so that a signal during the start is not lost.
+    let mut signals = Signals::listen().map_err(|error| failed(&error))?;
+    let mut daemon = Daemon::start(config)
+        .await
+        .map_err(|error| failed(&error))?;
+    announce(&daemon);
+    notify_ready();
+    while signals.next().await == Signal::Reload {
+        reload(&mut daemon, &path, global);
+    }
+    tracing::info!("stopping");
+    daemon.stop().await;
+    Ok(())
+}
+
+/// Says where mail programs are to be pointed; scripts read it too.
+fn announce(daemon: &Daemon) {
+    for (listener, address) in daemon.bound() {
+        say(&format!(
+            "listening {} {address} provider={}",
+            listener.protocol, listener.provider.name
+        ));
+    }
+}
+
+/// Takes the file up again; a bad one leaves the old configuration in force.
+fn reload(daemon: &mut Daemon, path: &Path, global: &Global) {
+    let loaded = Config::load_in(path, &global.surroundings());
+    let config = match loaded {
+        Ok(config) => config,
+        Err(error) => {
+            global.refuse(&error);
+            tracing::error!("the configuration was not taken up; the old one stays in force");
+            return;
+        }
+    };
+    match daemon.reload(config) {
+        Ok(()) => {
+            tracing::info!("configuration taken up");
+            announce(daemon);
+        }
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not taken up; the old one stays in force")
+        }
+    }
+}
+
+/// Tells systemd that mailwicket is ready, where it asks.
+fn notify_ready() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "cannot tell the service manager that mailwicket is ready");
+    }
+}

@@ -1,0 +1,478 @@
+//! Explicit edits of the configuration file. What is not edited stays as it is, octet by octet.
+//!
+//! The functions on texts are pure; [`save`] replaces the file as a whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{Array, Document, DocumentMut, InlineTable, Item, Table, Value};
+
+use super::{LoadError, read_text};
+
+/// What `account add` writes; the rest of an account's keys is added by hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewAccount {
+    /// The mailbox.
+    pub address: String,
+    /// The name of its provider.
+    pub provider: String,
+    /// The names accepted locally, if other than the address.
+    pub logins: Vec<String>,
+    /// The SASL user sent upstream, if other than the address.
+    pub identity: Option<String>,
+    /// Who signs in, if other than the mailbox.
+    pub authorize_as: Option<String>,
+}
+
+/// Why an edit was not made. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// The text is not TOML.
+    #[error("the file cannot be edited before its syntax errors are mended")]
+    Syntax,
+    /// There is no such account.
+    #[error("there is no account {address}; see: mailwicket account list")]
+    NoAccount {
+        /// The address that was given.
+        address: String,
+    },
+    /// The accounts are written in a way that cannot be edited safely.
+    #[error(
+        "the accounts are written in a way that cannot be changed here without touching other parts; edit the file by hand"
+    )]
+    Entangled,
+    /// Somebody else changed the file in the meantime.
+    #[error("{} was changed by somebody else in the meantime; try again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file could not be read again.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The file could not be replaced.
+    #[error("cannot replace {}: {source}; it is as it was", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// The text with one more account, after the others or else at the end.
+///
+/// # Errors
+/// If the text cannot be edited.
+pub fn add_account(text: &str, account: &NewAccount) -> Result<String, EditError> {
+    let document = parse(text)?;
+    let edited = match document.get("account") {
+        Some(Item::Value(_)) => edit_array(text, |array| {
+            array.push(InlineTable::from_iter(pairs(account)))
+        })?,
+        Some(Item::ArrayOfTables(accounts)) => {
+            let last = accounts
+                .iter()
+                .filter_map(extent)
+                .max_by_key(|span| span.end);
+            insert(
+                text,
+                last.map_or(text.len(), |span| paragraph_end(text, span.end)),
+                account,
+            )
+        }
+        _ => insert(text, text.len(), account),
+    };
+    let mut expected = plain(text)?;
+    let one = plain(&block(account))?.remove("account").and_then(first_of);
+    let list = expected
+        .entry("account")
+        .or_insert_with(|| toml::Value::Array(Vec::new()));
+    list.as_array_mut().ok_or(EditError::Entangled)?.extend(one);
+    only_if(edited, &expected)
+}
+
+/// The text without an account, and without the comment lines right above it.
+///
+/// # Errors
+/// If there is no such account (upper and lower case count as equal), or the text cannot be edited.
+pub fn remove_account(text: &str, address: &str) -> Result<String, EditError> {
+    let document = parse(text)?;
+    let mut expected = plain(text)?;
+    let missing = || EditError::NoAccount {
+        address: address.to_owned(),
+    };
+    let list = expected
+        .get_mut("account")
+        .and_then(toml::Value::as_array_mut)
+        .ok_or_else(missing)?;
+    let index = list
+        .iter()
+        .position(|account| has_address(account, address))
+        .ok_or_else(missing)?;
+    list.remove(index);
+    if list.is_empty() {
+        expected.remove("account");
+    }
+    let edited = match document.get("account") {
+        Some(Item::ArrayOfTables(accounts)) => {
+            let span = accounts
+                .get(index)
+                .and_then(extent)
+                .ok_or(EditError::Entangled)?;
+            cut(text, span)
+        }
+        _ => edit_array(text, |array| {
+            array.remove(index);
+        })?,
+    };
+    only_if(edited, &expected)
+}
+
+fn has_address(account: &toml::Value, address: &str) -> bool {
+    let written = account.get("address").and_then(toml::Value::as_str);
+    written.is_some_and(|written| written.to_lowercase() == address.to_lowercase())
+}
+
+/// The edited text, if it means what was intended and nothing else.
+fn only_if(edited: String, expected: &toml::Table) -> Result<String, EditError> {
+    let mut meaning = plain(&edited)?;
+    let is_empty = |value: &toml::Value| value.as_array().is_some_and(Vec::is_empty);
+    if meaning.get("account").is_some_and(is_empty) {
+        meaning.remove("account");
+    }
+    if meaning == *expected {
+        Ok(edited)
+    } else {
+        Err(EditError::Entangled)
+    }
+}
+
+fn parse(text: &str) -> Result<Document<&str>, EditError> {
+    Document::parse(text).map_err(|_| EditError::Syntax)
+}
+
+fn plain(text: &str) -> Result<toml::Table, EditError> {
+    text.parse().map_err(|_| EditError::Syntax)
+}
+
+fn first_of(value: toml::Value) -> Option<toml::Value> {
+    match value {
+        toml::Value::Array(list) => list.into_iter().next(),
+        _ => None,
+    }
+}
+
+fn pairs(account: &NewAccount) -> Vec<(&'static str, Value)> {
+    let mut pairs = vec![
+        ("address", Value::from(account.address.as_str())),
+        ("provider", Value::from(account.provider.as_str())),
+    ];
+    if !account.logins.is_empty() {
+        pairs.push(("logins", Value::Array(account.logins.iter().collect())));
+    }
+    let optional = [
+        ("identity", &account.identity),
+        ("authorize-as", &account.authorize_as),
+    ];
+    pairs.extend(
+        optional
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, Value::from(value.as_deref()?)))),
+    );
+    pairs
+}
+
+/// The account as it stands in a file.
+fn block(account: &NewAccount) -> String {
+    let table: Table = pairs(account)
+        .into_iter()
+        .map(|(key, value)| (key, Item::Value(value)))
+        .collect();
+    format!("[[account]]\n{table}")
+}
+
+/// Accounts in one list of inline tables: `account = [{ … }]`.
+fn edit_array(text: &str, edit: impl FnOnce(&mut Array)) -> Result<String, EditError> {
+    let mut document: DocumentMut = text.parse().map_err(|_| EditError::Syntax)?;
+    let array = document.get_mut("account").and_then(Item::as_array_mut);
+    edit(array.ok_or(EditError::Entangled)?);
+    Ok(document.to_string())
+}
+
+fn insert(text: &str, at: usize, account: &NewAccount) -> String {
+    let (before, after) = text.split_at(at);
+    let mut block = block(account);
+    if !before.is_empty() {
+        block.insert_str(0, if before.ends_with('\n') { "\n" } else { "\n\n" });
+    }
+    if text.contains("\r\n") {
+        block = block.replace('\n', "\r\n");
+    }
+    format!("{before}{block}{after}")
+}
+
+/// The place of a table: its heading and everything in it.
+fn extent(table: &Table) -> Option<Range<usize>> {
+    let heading = table.span()?;
+    let within = table.iter().filter_map(|(_, item)| end_of(item)).max();
+    Some(heading.start..within.unwrap_or(0).max(heading.end))
+}
+
+fn end_of(item: &Item) -> Option<usize> {
+    let own = item.span().map(|span| span.end);
+    let within = match item {
+        Item::Table(table) => table.iter().filter_map(|(_, item)| end_of(item)).max(),
+        _ => None,
+    };
+    own.max(within)
+}
+
+/// The end of the line at `from` and of the comment lines right below it.
+fn paragraph_end(text: &str, from: usize) -> usize {
+    let mut end = line_end(text, from);
+    while text[end..].trim_start_matches([' ', '\t']).starts_with('#') {
+        end = line_end(text, end);
+    }
+    end
+}
+
+/// The octet after the line's newline, or the end of the text.
+fn line_end(text: &str, from: usize) -> usize {
+    text[from..]
+        .find('\n')
+        .map_or(text.len(), |newline| from + newline + 1)
+}
+
+fn cut(text: &str, span: Range<usize>) -> String {
+    let mut start = line_start(text, span.start);
+    while start > 0
+        && text[line_start(text, start - 1)..start]
+            .trim_start()
+            .starts_with('#')
+    {
+        start = line_start(text, start - 1);
+    }
+    let end = paragraph_end(text, span.end);
+    let (before, after) = (&text[..start], &text[end..]);
+    // One of the two empty lines round it goes as well.
+    let after = match after
+        .strip_prefix("\r\n")
+        .or_else(|| after.strip_prefix('\n'))
+    {
+        Some(rest) => rest,
+        None => after,
+    };
+    if after.is_empty() {
+        let kept = before.trim_end_matches(['\r', '\n']).len();
+        return text[..line_end(text, kept).min(start)].to_owned();
+    }
+    format!("{before}{after}")
+}
+
+fn line_start(text: &str, at: usize) -> usize {
+    text[..at].rfind('\n').map_or(0, |newline| newline + 1)
+}
+
+/// Replaces the file by `new`, if it still says `old`: with the same owner and mode, at once, and safely on the disk.
+///
+/// A symbolic link stays one; the file that it leads to is replaced.
+///
+/// # Errors
+/// If it was changed or cannot be replaced.
+pub fn save(path: &Path, old: &str, new: &str) -> Result<(), EditError> {
+    let fail = |source| EditError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let target = fs::canonicalize(path).map_err(fail)?;
+    if read_text(&target)? != old {
+        return Err(EditError::Changed {
+            path: path.to_owned(),
+        });
+    }
+    replace(&target, new).map_err(fail)
+}
+
+fn replace(target: &Path, text: &str) -> io::Result<()> {
+    let folder = target.parent().unwrap_or(Path::new("/")); // a canonical path of a file has a parent
+    let metadata = fs::metadata(target)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".mailwicket-")
+        .suffix(".tmp")
+        .tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    same_owner(file.as_file(), &metadata)?;
+    file.as_file().set_permissions(metadata.permissions())?;
+    file.as_file().sync_all()?;
+    file.persist(target).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+/// Root may edit a file that belongs to the service; it must still be able to read it afterwards.
+#[cfg(unix)]
+fn same_owner(file: &File, old: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
+        return Ok(());
+    }
+    fchown(file, Some(old.uid()), Some(old.gid()))
+}
+
+#[cfg(not(unix))]
+fn same_owner(_: &File, _: &fs::Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+/// The new name is on the disk only when its folder is.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bob() -> NewAccount {
+        NewAccount {
+            address: "bob@b".into(),
+            provider: "p".into(),
+            ..Default::default()
+        }
+    }
+
+    const BLOCK: &str = "[[account]]\naddress = \"bob@b\"\nprovider = \"p\"\n";
+
+    #[test]
+    fn an_account_is_added_after_the_others_and_the_rest_stays() {
+        let head = "# mine\nstate-dir   = 'x' # odd\n\n# a\n[[account]]\naddress = 'a@b'\nprovider='p'\n# logins = []\n";
+        let tail = "\n# times\n[timeouts]\ntoken='1s'\n# end";
+        let edited = add_account(&format!("{head}{tail}"), &bob()).unwrap();
+        assert_eq!(edited, format!("{head}\n{BLOCK}{tail}"));
+    }
+
+    #[test]
+    fn an_account_is_added_at_the_end_if_it_is_the_first() {
+        assert_eq!(add_account("", &bob()).unwrap(), BLOCK);
+        assert_eq!(
+            add_account("[log]\n# x", &bob()).unwrap(),
+            format!("[log]\n# x\n\n{BLOCK}")
+        );
+        let edited = add_account("[log]\r\n", &bob()).unwrap();
+        assert_eq!(edited, format!("[log]\n\n{BLOCK}").replace('\n', "\r\n"));
+    }
+
+    #[test]
+    fn an_account_is_added_to_an_inline_list() {
+        let edited = add_account("account = [ { address = 'a@b' } ] # all\n", &bob()).unwrap();
+        assert!(
+            edited.contains("'a@b'") && edited.contains("\"bob@b\"") && edited.contains("# all"),
+            "{edited}"
+        );
+    }
+
+    #[test]
+    fn odd_names_are_quoted() {
+        let account = NewAccount {
+            address: "\"a\\b\"@c".into(),
+            logins: vec!["x \"y\"".into(), "z".into()],
+            identity: Some("ü".into()),
+            authorize_as: Some("d@e".into()),
+            ..bob()
+        };
+        let edited: toml::Table = add_account("", &account).unwrap().parse().unwrap();
+        let written = &edited["account"][0];
+        assert_eq!(written["address"].as_str(), Some("\"a\\b\"@c"));
+        assert_eq!(written["logins"][0].as_str(), Some("x \"y\""));
+        assert_eq!(written["authorize-as"].as_str(), Some("d@e"));
+    }
+
+    #[test]
+    fn an_account_is_removed_with_its_own_comment_only() {
+        let text = "# all\n\n# alice\n[[account]]\naddress = 'a@b'\n[account.identity]\nimap = 'x'\n# more\n\n# bob\n[[account]]\naddress = 'Bob@b'\n\n[log]\n";
+        assert_eq!(
+            remove_account(text, "A@b").unwrap(),
+            "# all\n\n# bob\n[[account]]\naddress = 'Bob@b'\n\n[log]\n"
+        );
+        let without_bob = remove_account(text, "bob@B").unwrap();
+        assert_eq!(
+            without_bob,
+            "# all\n\n# alice\n[[account]]\naddress = 'a@b'\n[account.identity]\nimap = 'x'\n# more\n\n[log]\n"
+        );
+        assert!(matches!(
+            remove_account(text, "c@d"),
+            Err(EditError::NoAccount { .. })
+        ));
+    }
+
+    #[test]
+    fn adding_and_removing_is_no_change() {
+        for text in [
+            "",
+            "[log]\n",
+            "# x\n[[account]]\naddress = 'a@b'\n",
+            "[[account]]\naddress='a@b'\n\n[log]\nlevel='info'\n",
+        ] {
+            let there = add_account(text, &bob()).unwrap();
+            assert_eq!(remove_account(&there, "bob@b").unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn an_account_that_is_mixed_with_other_tables_is_left_alone() {
+        let text =
+            "[[account]]\naddress = 'a@b'\n[log]\nlevel = 'info'\n[account.identity]\nimap = 'x'\n";
+        assert!(matches!(
+            remove_account(text, "a@b"),
+            Err(EditError::Entangled)
+        ));
+        assert!(matches!(
+            add_account("[account]\naddress = 'a@b'\n", &bob()),
+            Err(EditError::Entangled)
+        ));
+    }
+
+    #[test]
+    fn a_changed_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        fs::write(&path, "new").unwrap();
+        assert!(matches!(
+            save(&path, "old", "mine"),
+            Err(EditError::Changed { .. })
+        ));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_a_link_and_the_mode_is_kept() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("real", &link).unwrap();
+        save(&link, "old", "new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "no temporary file is left"
+        );
+    }
+}

@@ -1,0 +1,440 @@
+//! The configuration, checked: what the rest of the program works with.
+//!
+//! The file belongs to its human. This module and its children read it; only `account add` and its like write to it, on request.
+
+mod check;
+pub mod edit;
+mod mask;
+mod preset;
+mod problem;
+mod secret;
+mod shape;
+mod sift;
+mod surroundings;
+mod warning;
+
+use std::fmt;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use toml::de::DeTable;
+use url::Url;
+
+pub use self::problem::{Problem, Problems};
+pub use self::secret::SecretError;
+pub use self::surroundings::{NotFound, Surroundings, find};
+pub use self::warning::warnings;
+use crate::protocol::Protocol;
+
+/// Octets of a configuration file: tens of thousands of accounts. More is not a configuration.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// The console's address: loopback, on a port that no mail program looks for.
+const DEFAULT_CONSOLE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8047);
+
+/// The file in the state directory that holds the vault's key, unless the configuration names another source.
+const VAULT_KEY: &str = "vault.key";
+
+/// The redirect URL without a preset: an IP address, since a name could be resolved to something else (RFC 8252 §8.3).
+const DEFAULT_REDIRECT_URL: &str = "http://127.0.0.1";
+
+/// The scopes without a preset: who signed in, and a refresh token (OpenID Connect Core §11).
+const DEFAULT_SCOPES: [&str; 3] = ["openid", "email", "offline_access"];
+
+/// The log tells of logins and failures; more is for finding errors.
+const DEFAULT_LEVEL: &str = "info";
+
+/// A whole configuration that passed every check.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from; relative paths in it were resolved against its folder.
+    pub path: PathBuf,
+    /// Where the vault, its key and run-time files live.
+    pub state_dir: PathBuf,
+    /// Where the key that seals the vault comes from.
+    pub vault_key: SecretSource,
+    /// Where the web console listens; `None` if it is switched off.
+    pub console: Option<SocketAddr>,
+    /// The registrations at providers, by name.
+    pub providers: Vec<Arc<Provider>>,
+    /// The local addresses and what they speak.
+    pub listeners: Vec<Arc<Listener>>,
+    /// The mailboxes.
+    pub accounts: Vec<Arc<Account>>,
+    /// How long each stage may take.
+    pub timeouts: Timeouts,
+    /// How much a stranger may ask of us.
+    pub limits: Limits,
+    /// How and how much is logged.
+    pub log: Log,
+}
+
+impl Config {
+    /// Reads and checks a file, in the environment of this process.
+    ///
+    /// # Errors
+    /// If it cannot be read, and with everything that is wrong in it.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        Self::load_in(path, &Surroundings::of_process())
+    }
+
+    /// The same in other surroundings, such as with a `--state-dir` from the command line.
+    ///
+    /// # Errors
+    /// See [`Config::load`].
+    pub fn load_in(path: &Path, around: &Surroundings) -> Result<Self, LoadError> {
+        Ok(Self::parse_in(&read_text(path)?, path, around)?)
+    }
+
+    /// Checks a text, in the environment of this process; `path` is for messages, and for the relative paths in it.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Problems> {
+        Self::parse_in(text, path, &Surroundings::of_process())
+    }
+
+    /// The same in other surroundings.
+    ///
+    /// # Errors
+    /// See [`Config::parse`].
+    pub fn parse_in(text: &str, path: &Path, around: &Surroundings) -> Result<Self, Problems> {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let problems =
+            |list, broken| Problems::new(path, mask::mask(text, document.get_ref(), broken), list);
+        if !errors.is_empty() {
+            // What follows from a syntax error is not worth telling: the rest is checked once the file can be read.
+            let list = errors.iter().map(syntax_problem).collect();
+            return Err(problems(list, true));
+        }
+        check::check(sift::sift(&document), path, around).map_err(|list| problems(list, false))
+    }
+}
+
+fn syntax_problem(error: &toml::de::Error) -> Problem {
+    match error.span() {
+        Some(span) => Problem::at(span, error.message()),
+        None => Problem::of_file(error.message()),
+    }
+}
+
+/// The text of a configuration file.
+///
+/// # Errors
+/// If it cannot be read, is far too long, or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, LoadError> {
+    let fail = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(fail)?;
+    let mut octets = Vec::new();
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut octets)
+        .map_err(fail)?;
+    if octets.len() as u64 > MAX_FILE {
+        return Err(LoadError::TooLong {
+            path: path.to_owned(),
+        });
+    }
+    String::from_utf8(octets).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        LoadError::NotText {
+            path: path.to_owned(),
+            line: before.iter().filter(|&&octet| octet == b'\n').count() + 1,
+        }
+    })
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is longer than any configuration.
+    #[error("{} is longer than {} MiB; it is no configuration", path.display(), MAX_FILE >> 20)]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not UTF-8.
+    #[error("{}:{line}: this line is not UTF-8 text; save the file as UTF-8", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not.
+        line: usize,
+    },
+    /// Something in it is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Problems),
+}
+
+/// One application registration at a provider: how tokens are got, and where mail is.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// The name in the configuration (`[provider.NAME]`).
+    pub name: String,
+    /// The preset that filled the blanks, if one was named.
+    pub preset: Option<String>,
+    /// The OAuth client id.
+    pub client_id: String,
+    /// The OAuth client secret, where the registration has one.
+    pub client_secret: Option<SecretSource>,
+    /// The day on which the client secret ends, as far as the file says.
+    pub client_secret_expires: Option<jiff::civil::Date>,
+    /// How tokens are got the first time.
+    pub flow: Flow,
+    /// The issuer identifier: checked against `iss` in redirects (RFC 9207); the source of missing URLs (RFC 8414).
+    pub issuer: Option<String>,
+    /// The authorization endpoint (RFC 6749 §3.1).
+    pub authorize_url: Option<Url>,
+    /// The token endpoint (RFC 6749 §3.2).
+    pub token_url: Option<Url>,
+    /// The revocation endpoint (RFC 7009).
+    pub revoke_url: Option<Url>,
+    /// The redirect URL that is sent; its host must be loopback. A port 0 or none means: any free port.
+    pub redirect_url: Url,
+    /// The scopes asked for.
+    pub scopes: Vec<String>,
+    /// Further parameters of the authorization request.
+    pub authorize_params: Vec<(String, String)>,
+    /// Where the provider's mail servers are.
+    pub imap: Option<Endpoint>,
+    /// See [`Provider::imap`].
+    pub pop3: Option<Endpoint>,
+    /// See [`Provider::imap`].
+    pub smtp: Option<Endpoint>,
+    /// Which SASL mechanism to use upstream.
+    pub mechanism: MechanismChoice,
+    /// Certificates (PEM) trusted besides the system's roots, for this provider's tokens and mail.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Provider {
+    /// Where this provider speaks `protocol`, if it does.
+    pub fn endpoint(&self, protocol: Protocol) -> Option<&Endpoint> {
+        match protocol {
+            Protocol::Imap => self.imap.as_ref(),
+            Protocol::Pop3 => self.pop3.as_ref(),
+            Protocol::Smtp => self.smtp.as_ref(),
+        }
+    }
+}
+
+/// How tokens are got the first time (RFC 6749 §1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// A person signs in with a browser (RFC 6749 §4.1 with RFC 7636).
+    AuthorizationCode,
+    /// The application signs in by itself (RFC 6749 §4.4).
+    ClientCredentials,
+}
+
+/// A mail server of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The host name, which the certificate must carry.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+    /// When TLS begins; there is no connection without it.
+    pub tls: UpstreamTls,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// When TLS begins on the upstream side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamTls {
+    /// With the first byte (RFC 8314 §3).
+    Implicit,
+    /// After STARTTLS or STLS, which must be offered.
+    StartTls,
+}
+
+/// The choice of the SASL mechanism used upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MechanismChoice {
+    /// OAUTHBEARER if the server offers it, else XOAUTH2.
+    Auto,
+    /// Only XOAUTH2.
+    Xoauth2,
+    /// Only OAUTHBEARER (RFC 7628).
+    Oauthbearer,
+}
+
+/// A local address and what is spoken there.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Whose mail servers stand behind it.
+    pub provider: Arc<Provider>,
+    /// Where to bind; all of them, or the start fails.
+    pub addresses: Vec<SocketAddr>,
+    /// What a mail program hears when the provider cannot be reached or used.
+    pub on_unavailable: OnUnavailable,
+}
+
+/// What a mail program hears when a login cannot be completed for reasons that are not its fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnavailable {
+    /// The protocol's temporary refusal.
+    #[default]
+    Reply,
+    /// A closed connection, for programs that take every refusal for a wrong password.
+    Close,
+}
+
+/// A mailbox.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The mailbox address; the account's name everywhere.
+    pub address: String,
+    /// The registration that opens it.
+    pub provider: Arc<Provider>,
+    /// The names that mail programs may log in with; ASCII case is ignored.
+    pub logins: Vec<String>,
+    /// The SASL user sent upstream, per protocol.
+    pub identity: Identity,
+    /// Who signs in at the provider, if not the mailbox itself.
+    pub authorize_as: Option<String>,
+    /// Password hashes (PHC strings) of the configuration; more are in the vault.
+    pub password_hashes: Vec<String>,
+}
+
+/// The SASL user sent upstream, per protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// For IMAP.
+    pub imap: String,
+    /// For POP3.
+    pub pop3: String,
+    /// For SMTP.
+    pub smtp: String,
+}
+
+impl Identity {
+    /// The SASL user for `protocol`.
+    pub fn of(&self, protocol: Protocol) -> &str {
+        match protocol {
+            Protocol::Imap => &self.imap,
+            Protocol::Pop3 => &self.pop3,
+            Protocol::Smtp => &self.smtp,
+        }
+    }
+}
+
+/// Where a secret comes from; it is read when it is needed, so that a renewed file is seen.
+#[derive(Clone)]
+pub enum SecretSource {
+    /// Written in the configuration itself.
+    Inline(SecretString),
+    /// The first line of a file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// A systemd credential (`$CREDENTIALS_DIRECTORY/NAME`).
+    Credential(String),
+    /// The first line that a command prints; no shell is involved.
+    Command(Vec<String>),
+}
+
+/// How long each stage may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From accept until credentials are accepted, in all.
+    pub before_login: Duration,
+    /// One TCP connect and TLS handshake to one address.
+    pub connect: Duration,
+    /// All addresses of a host together.
+    pub connect_total: Duration,
+    /// Greeting to success on the upstream side.
+    pub upstream_login: Duration,
+    /// One request to the token endpoint.
+    pub token: Duration,
+    /// What sessions get to finish after TERM.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            before_login: Duration::from_secs(3 * 60), // a person types a password; RFC 3501 asks for 30 minutes only after login
+            connect: Duration::from_secs(10), // one lost SYN is sent again after 1, 3 and 7 seconds
+            connect_total: Duration::from_secs(30), // three addresses, before a mail program gives up
+            upstream_login: Duration::from_secs(60), // providers delay the answer to logins that they suspect
+            token: Duration::from_secs(10), // token endpoints answer within one second or not at all
+            drain: Duration::from_secs(10), // well below the 90 s after which systemd kills
+        }
+    }
+}
+
+/// How much a stranger may ask of us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions in all.
+    pub sessions: usize,
+    /// Connections that have not logged in.
+    pub before_login: usize,
+    /// Connections that have not logged in, per source address.
+    pub before_login_per_source: usize,
+    /// Failed logins per connection.
+    pub failed_logins: usize,
+    /// Octets of a line before login.
+    pub line_before_login: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 10_000,  // two descriptors each; what a small server is asked for at most
+            before_login: 256, // each may cost a password hash of 19 MiB
+            before_login_per_source: 64, // a mail program opens up to ten at once, and several share an address
+            failed_logins: 3,            // a person mistypes twice
+            line_before_login: 8192,     // RFC 7162 §4 for IMAP; the others need less
+        }
+    }
+}
+
+/// How and how much is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A filter in the syntax of `tracing_subscriber::EnvFilter`; usually one word.
+    pub level: String,
+    /// One JSON object per line instead of text.
+    pub json: bool,
+}
+
+impl fmt::Debug for SecretSource {
+    /// Names the source; never prints a secret, nor a command's arguments, which may hold one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline(_) => f.write_str("Inline"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
+            Self::Credential(name) => f.debug_tuple("Credential").field(name).finish(),
+            Self::Command(_) => f.write_str("Command"),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The composition root: a configuration in, listeners and their helpers out; reload and polite stop.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::{self, BindError, Door, Places};
+use crate::config::{Config, Listener};
+use crate::control::{Control, ControlError};
+use crate::dial::Dialler;
+use crate::dialogue::Bounds;
+use crate::observe::Counters;
+use crate::password::Passwords;
+use crate::profiles::Profiles;
+use crate::protocol::Protocol;
+use crate::session::Counter;
+use crate::status::Sources;
+use crate::tls::{self, TlsError};
+use crate::token::Tokens;
+use crate::vault::{Vault, VaultError};
+
+/// How long sessions get to notice that they were closed.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Why mailwicket could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The TLS configuration of a provider.
+    #[error("provider {provider}: {source}")]
+    Tls {
+        /// Which provider.
+        provider: String,
+        /// What is wrong.
+        source: TlsError,
+    },
+    /// An address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The place where `status` asks.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// A listener whose provider has no such server; the check of the configuration finds it earlier.
+    #[error("provider {provider} has no {protocol} server")]
+    NoServer {
+        /// Which provider.
+        provider: String,
+        /// What the listener speaks.
+        protocol: Protocol,
+    },
+    /// Nothing to listen on.
+    #[error("the configuration has no [[listener]]; without one there is nothing to do")]
+    NoListener,
+}
+
+/// A running mailwicket.
+pub struct Daemon {
+    house: House,
+    open: Vec<Open>,
+    places: Places,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    kill: CancellationToken,
+    sources: watch::Sender<Arc<Sources>>,
+}
+
+/// Everything that is made anew when the configuration changes.
+struct House {
+    config: Config,
+    passwords: Arc<Passwords>,
+    tokens: Tokens,
+    profiles: Arc<Profiles>,
+    /// By the name of the provider.
+    tls: HashMap<String, Arc<rustls::ClientConfig>>,
+    /// Ends what runs in the background for this configuration.
+    done: CancellationToken,
+}
+
+/// A bound address.
+struct Open {
+    /// As it stands in the configuration, where the port may be 0.
+    configured: SocketAddr,
+    bound: SocketAddr,
+    counter: watch::Sender<Arc<Counter>>,
+    counters: Arc<Counters>,
+    /// Ends its accept loop.
+    close: CancellationToken,
+}
+
+impl Daemon {
+    /// Binds every address, or none, and begins to serve. Waits for no provider.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let places = Places::new(&config.limits);
+        let house = House::build(config)?;
+        let mut daemon = Self {
+            house,
+            open: Vec::new(),
+            places,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            sources: watch::Sender::default(),
+        };
+        daemon.open_listeners()?;
+        let control =
+            Control::open(&daemon.house.config.state_dir, daemon.sources.subscribe()).await?;
+        daemon.tasks.spawn(control.serve(daemon.stop.clone()));
+        daemon.settle();
+        Ok(daemon)
+    }
+
+    /// What is bound, with the ports that the system gave for port 0.
+    pub fn bound(&self) -> Vec<(Arc<Listener>, SocketAddr)> {
+        let each = |open: &Open| (Arc::clone(&open.counter.borrow().listener), open.bound);
+        self.open.iter().map(each).collect()
+    }
+
+    /// Takes a new configuration up. Sessions that are logged in go on, and a listener that stays is not closed for a moment.
+    ///
+    /// # Errors
+    /// [`StartError`]; the old configuration stays in force then.
+    pub fn reload(&mut self, config: Config) -> Result<(), StartError> {
+        let house = House::build(config)?;
+        let former = std::mem::replace(&mut self.house, house);
+        match self.open_listeners() {
+            Ok(()) => {
+                former.done.cancel();
+                self.settle();
+                Ok(())
+            }
+            Err(error) => {
+                self.house = former;
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets nobody new in, gives sessions the configured time to finish, and ends.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.house.done.cancel();
+        self.tasks.close();
+        let drain = self.house.config.timeouts.drain;
+        if timeout(drain, self.tasks.wait()).await.is_err() {
+            tracing::info!(tasks = self.tasks.len(), "closing what is left");
+            self.kill.cancel();
+            // What does not end now ends with the process.
+            let _ = timeout(LAST, self.tasks.wait()).await;
+        }
+    }
+
+    /// Brings what is open in line with the configuration. Everything that can fail comes before anything is closed or changed.
+    fn open_listeners(&mut self) -> Result<(), StartError> {
+        let mut stay: Vec<(usize, Arc<Counter>)> = Vec::new();
+        let mut fresh = Vec::new();
+        for listener in &self.house.config.listeners {
+            for address in &listener.addresses {
+                let same = |at: &usize| {
+                    self.open[*at].is(listener.protocol, *address)
+                        && !stay.iter().any(|(other, _)| other == at)
+                };
+                match (0..self.open.len()).find(same) {
+                    Some(at) => stay.push((
+                        at,
+                        Arc::new(self.counter(listener, Arc::clone(&self.open[at].counters))?),
+                    )),
+                    None => fresh.push((Arc::clone(listener), *address, accept::bind(*address)?)),
+                }
+            }
+        }
+        let fresh = fresh
+            .into_iter()
+            .map(|(listener, address, socket)| self.serve(&listener, address, socket))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut former: Vec<Option<Open>> = std::mem::take(&mut self.open)
+            .into_iter()
+            .map(Some)
+            .collect();
+        for (at, counter) in stay {
+            self.open.extend(
+                former[at]
+                    .take()
+                    .inspect(|open| drop(open.counter.send_replace(counter))),
+            );
+        }
+        self.open.extend(fresh);
+        former
+            .into_iter()
+            .flatten()
+            .for_each(|open| open.close.cancel());
+        Ok(())
+    }
+
+    fn serve(
+        &self,
+        listener: &Arc<Listener>,
+        configured: SocketAddr,
+        socket: TcpListener,
+    ) -> Result<Open, StartError> {
+        let bound = socket.local_addr().map_err(|source| BindError {
+            address: configured,
+            source,
+        })?;
+        let counters = Arc::new(Counters::default());
+        let counter = watch::Sender::new(Arc::new(self.counter(listener, Arc::clone(&counters))?));
+        let close = self.stop.child_token();
+        let door = Door {
+            counter: counter.subscribe(),
+            places: self.places.clone(),
+            tasks: self.tasks.clone(),
+            close: close.clone(),
+        };
+        self.tasks.spawn(door.accept(socket));
+        Ok(Open {
+            configured,
+            bound,
+            counter,
+            counters,
+            close,
+        })
+    }
+
+    fn counter(
+        &self,
+        listener: &Arc<Listener>,
+        counters: Arc<Counters>,
+    ) -> Result<Counter, StartError> {
+        let House { config, .. } = &self.house;
+        Ok(Counter {
+            listener: Arc::clone(listener),
+            dialler: self.house.dialler(listener)?,
+            passwords: Arc::clone(&self.house.passwords),
+            tokens: self.house.tokens.clone(),
+            profiles: Arc::clone(&self.house.profiles),
+            timeouts: config.timeouts.clone(),
+            bounds: Bounds {
+                line: config.limits.line_before_login,
+                failed_logins: config.limits.failed_logins,
+            },
+            counters,
+            stop: self.stop.clone(),
+            kill: self.kill.clone(),
+        })
+    }
+
+    /// Starts what runs in the background for the configuration in force, and shows it to `status`.
+    fn settle(&self) {
+        let House {
+            config,
+            tokens,
+            done,
+            ..
+        } = &self.house;
+        self.tasks
+            .spawn(tokens.clone().upkeep(config.accounts.clone(), done.clone()));
+        for open in &self.open {
+            self.tasks.spawn(learn_profile(
+                Arc::clone(&open.counter.borrow()),
+                done.clone(),
+            ));
+        }
+        let listener = |open: &Open| {
+            (
+                Arc::clone(&open.counter.borrow().listener),
+                open.bound,
+                Arc::clone(&open.counters),
+            )
+        };
+        self.sources.send_replace(Arc::new(Sources {
+            tokens: Some(tokens.clone()),
+            accounts: config.accounts.clone(),
+            listeners: self.open.iter().map(listener).collect(),
+        }));
+    }
+}
+
+impl Open {
+    fn is(&self, protocol: Protocol, configured: SocketAddr) -> bool {
+        self.configured == configured && self.counter.borrow().listener.protocol == protocol
+    }
+}
+
+impl House {
+    fn build(config: Config) -> Result<Self, StartError> {
+        if config.listeners.is_empty() {
+            return Err(StartError::NoListener);
+        }
+        let vault = Vault::open(&config.state_dir, &config.vault_key)?;
+        let mut tls = HashMap::new();
+        for provider in &config.providers {
+            let config =
+                tls::upstream(provider.ca_file.as_deref()).map_err(|source| StartError::Tls {
+                    provider: provider.name.clone(),
+                    source,
+                })?;
+            tls.insert(provider.name.clone(), config);
+        }
+        Ok(Self {
+            passwords: Arc::new(Passwords::new(&config.accounts, vault.clone())),
+            tokens: Tokens::new(vault, config.timeouts.token),
+            profiles: Arc::default(),
+            tls,
+            done: CancellationToken::new(),
+            config,
+        })
+    }
+
+    fn dialler(&self, listener: &Listener) -> Result<Dialler, StartError> {
+        let Listener {
+            protocol, provider, ..
+        } = listener;
+        match (provider.endpoint(*protocol), self.tls.get(&provider.name)) {
+            (Some(endpoint), Some(tls)) => Ok(Dialler {
+                protocol: *protocol,
+                endpoint: endpoint.clone(),
+                tls: Arc::clone(tls),
+                timeouts: self.config.timeouts.clone(),
+            }),
+            _ => Err(StartError::NoServer {
+                provider: provider.name.clone(),
+                protocol: *protocol,
+            }),
+        }
+    }
+}
+
+/// Asks a mail server for its capabilities ahead of the first mail program, which then gets them in its greeting.
+async fn learn_profile(counter: Arc<Counter>, done: CancellationToken) {
+    let asking = counter.profiles.get(&counter.dialler);
+    let answer = tokio::select! {
+        answer = asking => answer,
+        () = done.cancelled() => return,
+    };
+    if let Err(failure) = answer {
+        tracing::warn!(stage = %failure.stage, code = failure.cause.code(), detail = failure.detail, "a mail server could not be asked for its capabilities; the next mail program asks again");
+    }
+}

@@ -1,0 +1,277 @@
+//! The verified TLS connection to the provider, up to the point where it waits for a login.
+//!
+//! It runs beside `token`: neither waits for the other. Nothing of the account is known here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::config::{Endpoint, Timeouts, UpstreamTls};
+use crate::dialogue::{
+    self, LoggedIn, Login, Profile, Upstream, UpstreamEvent, UpstreamFailureKind,
+};
+use crate::driver;
+use crate::failure::{Cause, Failure};
+use crate::protocol::Protocol;
+use crate::stage::Stage;
+use crate::tls::Gather;
+
+/// An encrypted connection to a provider.
+pub type UpstreamStream = TlsStream<Gather<TcpStream>>;
+
+/// Everything that dialling needs to know.
+#[derive(Clone)]
+pub struct Dialler {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Whom to trust.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+}
+
+/// A connection whose server has said what it can do and now waits for a login.
+pub struct Dialled {
+    stream: UpstreamStream,
+    machine: Box<dyn Upstream>,
+    profile: Profile,
+    rest: Duration,
+}
+
+impl Dialler {
+    /// Connects, secures the connection and hears what the server can do. `name` is what SMTP's EHLO says.
+    pub async fn dial(&self, name: Option<&str>) -> Result<Dialled, Failure> {
+        let addresses = self.resolve().await?;
+        let connecting = self.first_of(&addresses);
+        let socket = timeout(self.timeouts.connect_total, connecting)
+            .await
+            .map_err(|_| self.failure("no address answered in time".to_owned()))??;
+        let limit = self.timeouts.upstream_login;
+        let begun = tokio::time::Instant::now();
+        let (stream, machine, profile) =
+            timeout(limit, self.greet(socket, name))
+                .await
+                .map_err(|_| {
+                    self.failure("the server did not finish its greeting in time".to_owned())
+                })??;
+        Ok(Dialled {
+            stream,
+            machine,
+            profile,
+            rest: limit.saturating_sub(begun.elapsed()),
+        })
+    }
+
+    /// Only asks what the server can do; no credential is used.
+    pub async fn ask_profile(&self) -> Result<Profile, Failure> {
+        let mut dialled = self.dial(None).await?;
+        dialled.machine.quit();
+        // A polite good-bye; whether the server hears it changes nothing.
+        let farewell = driver::advance(&mut *dialled.machine, &mut dialled.stream);
+        let _ = timeout(Duration::from_millis(500), farewell).await;
+        Ok(dialled.profile)
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let Endpoint { host, port, .. } = &self.endpoint;
+        let lookup = timeout(self.timeouts.connect, lookup_host((host.as_str(), *port))).await;
+        let addresses: Vec<SocketAddr> = match lookup {
+            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Err(error)) => return Err(self.failure(format!("cannot resolve {host}: {error}"))),
+            Err(_) => return Err(self.failure(format!("cannot resolve {host} in time"))),
+        };
+        match addresses.is_empty() {
+            true => Err(self.failure(format!("{host} has no address"))),
+            false => Ok(addresses),
+        }
+    }
+
+    /// Tries one address after the other; every failure is in the error.
+    async fn first_of(&self, addresses: &[SocketAddr]) -> Result<Socket, Failure> {
+        let mut failures = Vec::new();
+        for address in addresses {
+            let error = match timeout(self.timeouts.connect, self.connect(*address)).await {
+                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {:?}", self.timeouts.connect),
+            };
+            tracing::debug!(stage = %Stage::Dial, %address, error, "an address failed");
+            failures.push(format!("{address}: {error}"));
+        }
+        Err(self.failure(failures.join("; ")))
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<Socket> {
+        let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        match self.endpoint.tls {
+            UpstreamTls::Implicit => Ok(Socket::Secured(Box::new(self.secure(tcp).await?))),
+            UpstreamTls::StartTls => Ok(Socket::Clear(tcp)),
+        }
+    }
+
+    /// The handshake. The certificate must be valid for the configured host, whatever address was dialled.
+    async fn secure(&self, tcp: TcpStream) -> io::Result<UpstreamStream> {
+        let name = ServerName::try_from(self.endpoint.host.clone()).map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the host cannot be a certificate's name",
+            )
+        })?;
+        TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, Gather::new(tcp))
+            .await
+    }
+
+    /// From the first octet of the server to its list of capabilities, over TLS.
+    async fn greet(
+        &self,
+        socket: Socket,
+        name: Option<&str>,
+    ) -> Result<(UpstreamStream, Box<dyn Upstream>, Profile), Failure> {
+        let mut machine = dialogue::upstream(self.protocol, self.endpoint.tls, &nonce()?, name);
+        let mut stream = match socket {
+            Socket::Secured(stream) => *stream,
+            Socket::Clear(mut tcp) => match self.advance(&mut *machine, &mut tcp).await? {
+                UpstreamEvent::StartTls => {
+                    let stream = self
+                        .secure(tcp)
+                        .await
+                        .map_err(|error| self.failure(error.to_string()))?;
+                    machine.tls_started();
+                    stream
+                }
+                event => return Err(self.unexpected(event)),
+            },
+        };
+        match self.advance(&mut *machine, &mut stream).await? {
+            UpstreamEvent::Ready(profile) => Ok((stream, machine, profile)),
+            event => Err(self.unexpected(event)),
+        }
+    }
+
+    async fn advance<S>(
+        &self,
+        machine: &mut dyn Upstream,
+        stream: &mut S,
+    ) -> Result<UpstreamEvent, Failure>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        match driver::advance(machine, stream).await {
+            Ok(Some(event)) => Ok(event),
+            Ok(None) => Err(self.failure("the server closed the connection".to_owned())),
+            Err(error) => Err(self.failure(error.to_string())),
+        }
+    }
+
+    fn unexpected(&self, event: UpstreamEvent) -> Failure {
+        match event {
+            UpstreamEvent::Failed(failure) => {
+                let mut told = self.failure(failure.detail);
+                if failure.kind == UpstreamFailureKind::Busy {
+                    told.cause = Cause::Busy;
+                }
+                told
+            }
+            event => self.failure(format!("the conversation went astray: {event:?}")),
+        }
+    }
+
+    fn failure(&self, reason: String) -> Failure {
+        let detail = format!("{} server {}: {reason}", self.protocol, self.endpoint);
+        Failure::new(Stage::Dial, Cause::Upstream, detail)
+    }
+}
+
+/// A connected socket, before or after its handshake.
+enum Socket {
+    Clear(TcpStream),
+    Secured(Box<UpstreamStream>),
+}
+
+/// A login that did not succeed.
+#[derive(Debug)]
+pub enum LoginFailure {
+    /// The provider did not take this token; another one may help.
+    TokenRefused(Failure),
+    /// Another token would not help.
+    Other(Failure),
+}
+
+impl LoginFailure {
+    /// What happened, whatever would help.
+    pub fn into_failure(self) -> Failure {
+        match self {
+            Self::TokenRefused(failure) | Self::Other(failure) => failure,
+        }
+    }
+}
+
+impl Dialled {
+    /// What the server can do.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Logs in; the connection is of no use after a failure.
+    pub async fn login(
+        mut self,
+        login: &Login<'_>,
+    ) -> Result<(UpstreamStream, LoggedIn), LoginFailure> {
+        self.machine.login(login);
+        let failure = |cause, reason: String| {
+            let server = format!("{}:{}", login.host, login.port);
+            Failure::new(
+                Stage::Login,
+                cause,
+                format!("{server} as {}: {reason}", login.identity),
+            )
+        };
+        let other = |reason: String| LoginFailure::Other(failure(Cause::Upstream, reason));
+        let answer = timeout(
+            self.rest,
+            driver::advance(&mut *self.machine, &mut self.stream),
+        )
+        .await;
+        match answer {
+            Ok(Ok(Some(UpstreamEvent::LoggedIn(logged_in)))) => Ok((self.stream, logged_in)),
+            Ok(Ok(Some(UpstreamEvent::Failed(told)))) => Err(match told.kind {
+                UpstreamFailureKind::TokenRefused => {
+                    LoginFailure::TokenRefused(failure(Cause::Refused, told.detail))
+                }
+                UpstreamFailureKind::Busy => LoginFailure::Other(failure(Cause::Busy, told.detail)),
+                UpstreamFailureKind::Unavailable => other(told.detail),
+            }),
+            Ok(Ok(Some(event))) => Err(other(format!("the conversation went astray: {event:?}"))),
+            Ok(Ok(None)) => Err(other(
+                "the server closed the connection during the login".to_owned(),
+            )),
+            Ok(Err(error)) => Err(other(error.to_string())),
+            Err(_) => Err(other(
+                "the server did not answer the login in time".to_owned(),
+            )),
+        }
+    }
+}
+
+fn nonce() -> Result<dialogue::Nonce, Failure> {
+    let mut nonce = [0; 40];
+    getrandom::fill(&mut nonce).map_err(|error| {
+        Failure::new(
+            Stage::Dial,
+            Cause::Upstream,
+            format!("no randomness from the system: {error}"),
+        )
+    })?;
+    Ok(nonce)
+}

@@ -1,0 +1,107 @@
+//! What our three small servers have in common: input, output, counters, and how a conversation ends.
+
+use super::framing::{self, Input};
+use super::{Bounds, Ending, LocalEvent, Outgoing, Profile, SASL_LINE, Step};
+
+/// The common part of a local machine.
+pub(super) struct Desk {
+    pub(super) bounds: Bounds,
+    pub(super) input: Input,
+    pub(super) out: Outgoing,
+    /// The provider's list, once it is known.
+    pub(super) profile: Option<Profile>,
+    ending: Option<Ending>,
+    bad: usize,
+    failed: usize,
+}
+
+impl Desk {
+    /// `more` is what one command may hold besides a line.
+    pub(super) fn new(bounds: Bounds, profile: Option<Profile>, more: usize) -> Self {
+        Self {
+            bounds,
+            input: Input::new(SASL_LINE.max(bounds.line) + more + 64),
+            out: Outgoing::default(),
+            profile,
+            ending: None,
+            bad: 0,
+            failed: 0,
+        }
+    }
+
+    pub(super) fn say(&mut self, reply: &str) {
+        self.out.push(reply.as_bytes());
+    }
+
+    /// Ends the conversation as soon as everything is said.
+    pub(super) fn close(&mut self, ending: Ending) {
+        self.ending = Some(ending);
+    }
+
+    /// Says the last words and ends the conversation.
+    pub(super) fn part(&mut self, farewell: &str, ending: Ending) {
+        self.say(farewell);
+        self.close(ending);
+    }
+
+    /// Counts a command that makes no sense; at `limit` the conversation ends.
+    pub(super) fn count_bad(&mut self, limit: usize, farewell: &str) {
+        self.bad += 1;
+        if self.bad >= limit {
+            self.part(farewell, Ending::BadCommands);
+        }
+    }
+
+    /// Counts a wrong password; at the bound the conversation ends.
+    pub(super) fn count_failed(&mut self, farewell: &str) {
+        self.failed += 1;
+        if self.failed >= self.bounds.failed_logins {
+            self.part(farewell, Ending::FailedLogins);
+        }
+    }
+}
+
+/// A local machine, as far as [`step`] must know it.
+pub(super) trait Clerk {
+    fn desk(&mut self) -> &mut Desk;
+
+    /// Whether a verdict or a profile is awaited.
+    fn is_parked(&self) -> bool;
+
+    /// Whether the next line begins a command.
+    fn expects_command(&self) -> bool;
+
+    /// Uses up one message of the input, if there is a whole one.
+    fn advance(&mut self) -> Option<LocalEvent>;
+}
+
+/// Drains a local machine until there is something to do for its driver.
+pub(super) fn step(clerk: &mut impl Clerk) -> Step<LocalEvent> {
+    loop {
+        let parked = clerk.is_parked();
+        let expects_command = clerk.expects_command();
+        let desk = clerk.desk();
+        if desk.ending.is_none() && expects_command {
+            desk.ending = framing::intruder(desk.input.bytes());
+        }
+        if let Some(ending) = desk.ending {
+            return match desk.out.is_empty() {
+                true => Step::Event(LocalEvent::Close(ending)),
+                false => Step::Send(desk.out.take()),
+            };
+        }
+        let before = desk.input.bytes().len();
+        let event = if parked { None } else { clerk.advance() };
+        if let Some(event) = event {
+            return Step::Event(event);
+        }
+        let desk = clerk.desk();
+        let is_used = before != desk.input.bytes().len() || desk.ending.is_some();
+        if !desk.out.is_empty() {
+            return Step::Send(desk.out.take());
+        }
+        if !is_used {
+            return Step::NeedInput;
+        }
+    }
+}

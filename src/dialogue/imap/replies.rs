@@ -1,0 +1,62 @@
+//! Every reply that our IMAP server makes up by itself.
+
+use super::super::{Interruption, Profile};
+use crate::failure::{Cause, Failure};
+
+/// The capability list of greeting and CAPABILITY: the provider's, and our words about authentication.
+pub(super) fn capabilities(profile: Option<&Profile>) -> String {
+    let base = "IMAP4rev1";
+    let provided: Vec<&str> = profile
+        .map(|profile| profile.words().collect())
+        .unwrap_or_default();
+    let list = match provided.is_empty() {
+        true => base.to_owned(),
+        false => provided.join(" "),
+    };
+    format!("{list} SASL-IR AUTH=PLAIN AUTH=LOGIN")
+}
+
+/// The greeting; it holds the list where that is known, because some programs never ask.
+pub(super) fn greeting(profile: Option<&Profile>) -> String {
+    match profile {
+        Some(_) => format!(
+            "* OK [CAPABILITY {}] mailwicket ready\r\n",
+            capabilities(profile)
+        ),
+        None => "* OK mailwicket ready\r\n".to_owned(),
+    }
+}
+
+/// The answer to a login that failed, by what can be done about it (RFC 5530).
+pub(super) fn refusal(tag: &str, failure: &Failure) -> String {
+    let cause = failure.cause;
+    let response_code = match cause {
+        Cause::Password => "AUTHENTICATIONFAILED",
+        Cause::Consent | Cause::Token | Cause::Upstream | Cause::Changed => "UNAVAILABLE",
+        Cause::Config | Cause::Refused => "CONTACTADMIN",
+        Cause::Busy | Cause::Limit => "LIMIT",
+    };
+    // Most programs show an alert, and only an alert, to the person in front of them.
+    let alert = match cause {
+        Cause::Consent | Cause::Config | Cause::Refused => format!(
+            "* NO [ALERT] mailwicket: {} ({})\r\n",
+            cause.words(),
+            cause.code()
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "{alert}{tag} NO [{response_code}] {} ({})\r\n",
+        cause.words(),
+        cause.code()
+    )
+}
+
+/// The last words of a conversation that is ended from outside.
+pub(super) fn farewell(interruption: Interruption) -> &'static str {
+    match interruption {
+        Interruption::Timeout => "* BYE Login timeout.\r\n",
+        Interruption::Shutdown => "* BYE mailwicket is shutting down.\r\n",
+        Interruption::Limit => "* BYE Too many connections, try again later. (MW-LIMIT)\r\n",
+    }
+}

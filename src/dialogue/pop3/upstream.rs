@@ -1,0 +1,299 @@
+//! Our POP3 client before login.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::super::sasl::{self, Mechanism};
+use super::super::wire::Wire;
+use super::super::{
+    Login, Machine, Profile, Step, Upstream, UpstreamEvent, UpstreamFailure, UpstreamFailureKind,
+    text,
+};
+use super::grammar::{self, Response};
+use crate::config::UpstreamTls;
+use crate::protocol::Protocol;
+
+/// Lines of the longest capability list.
+const CAPABILITIES: usize = 128;
+/// Error challenges that are answered before giving up.
+const CHALLENGES: usize = 2;
+
+/// The client side of POP3 until the provider says yes.
+pub struct Pop3Upstream {
+    wire: Wire,
+    state: State,
+    /// The lines of CAPA.
+    said: Vec<Vec<u8>>,
+}
+
+/// What comes next.
+enum State {
+    ExpectGreeting {
+        tls: UpstreamTls,
+    },
+    ExpectCapa {
+        next: Next,
+    },
+    /// A line of the list, or its end.
+    ExpectCapability {
+        next: Next,
+    },
+    ExpectStls,
+    ExpectHandshake,
+    /// [`Upstream::login`] or [`Upstream::quit`].
+    ExpectLogin,
+    /// A continuation. The message always takes a line of its own: a command has 255 octets at most (RFC 2449 §4), and
+    /// Exchange closes the connection on an initial response.
+    ExpectInvitation {
+        mechanism: Mechanism,
+        message: Zeroizing<String>,
+    },
+    ExpectResult {
+        mechanism: Mechanism,
+        challenges: usize,
+        status: Option<String>,
+    },
+    Done,
+}
+
+/// What is done with a capability list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    StartTls,
+    Login,
+}
+
+impl State {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::ExpectGreeting { .. } => "ExpectGreeting",
+            Self::ExpectCapa { .. } => "ExpectCapa",
+            Self::ExpectCapability { .. } => "ExpectCapability",
+            Self::ExpectStls => "ExpectStls",
+            Self::ExpectHandshake => "ExpectHandshake",
+            Self::ExpectLogin => "ExpectLogin",
+            Self::ExpectInvitation { .. } => "ExpectInvitation",
+            Self::ExpectResult { .. } => "ExpectResult",
+            Self::Done => "Done",
+        }
+    }
+}
+
+impl Pop3Upstream {
+    /// A client that waits for the greeting; with implicit TLS the handshake is already over.
+    pub fn new(tls: UpstreamTls) -> Self {
+        Self {
+            wire: Wire::new(),
+            state: State::ExpectGreeting { tls },
+            said: Vec::new(),
+        }
+    }
+
+    fn ask_capa(&mut self, next: Next) {
+        self.said.clear();
+        if self.wire.send(&[b"CAPA"]) {
+            self.state = State::ExpectCapa { next };
+        }
+    }
+
+    /// The mechanisms of `SASL` (RFC 5034 §3).
+    fn mechanisms(&self) -> Vec<String> {
+        let is_sasl = |line: &&Vec<u8>| line.len() > 5 && line[..5].eq_ignore_ascii_case(b"SASL ");
+        let name = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
+        self.said
+            .iter()
+            .filter(is_sasl)
+            .flat_map(|line| grammar::words(&line[5..]).map(name))
+            .collect()
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::ExpectCapability { next } => self.capability(next, line),
+            state => match grammar::response(line) {
+                Some(response) => self.response(state, &response, line),
+                None => self
+                    .wire
+                    .unavailable("the server does not speak POP3", line),
+            },
+        }
+    }
+
+    fn response(&mut self, state: State, response: &Response<'_>, line: &[u8]) {
+        match (state, response) {
+            (
+                State::ExpectGreeting {
+                    tls: UpstreamTls::StartTls,
+                },
+                Response::Ok(_),
+            ) => self.ask_capa(Next::StartTls),
+            (
+                State::ExpectGreeting {
+                    tls: UpstreamTls::Implicit,
+                },
+                Response::Ok(_),
+            ) => self.ask_capa(Next::Login),
+            (State::ExpectGreeting { .. }, Response::Err(said)) => {
+                self.refused("the server greeted with", said, false)
+            }
+            (State::ExpectCapa { next }, Response::Ok(_)) => {
+                self.state = State::ExpectCapability { next }
+            }
+            (State::ExpectStls, Response::Ok(_)) => {
+                if self.wire.start_tls() {
+                    self.state = State::ExpectHandshake;
+                }
+            }
+            (State::ExpectInvitation { mechanism, message }, Response::Continuation(_)) => {
+                if self.wire.send(&[message.as_bytes()]) {
+                    self.state = State::ExpectResult {
+                        mechanism,
+                        challenges: 0,
+                        status: None,
+                    };
+                }
+            }
+            (State::ExpectResult { .. }, Response::Ok(said)) if text::is_reply_text(said) => {
+                self.wire.logged_in(said)
+            }
+            (
+                State::ExpectResult {
+                    mechanism,
+                    challenges,
+                    status,
+                },
+                Response::Continuation(challenge),
+            ) if challenges < CHALLENGES => {
+                if self.wire.send(&[mechanism.dismissal().as_bytes()]) {
+                    let status = sasl::challenge_status(challenge).or(status);
+                    self.state = State::ExpectResult {
+                        mechanism,
+                        challenges: challenges + 1,
+                        status,
+                    };
+                }
+            }
+            (State::ExpectInvitation { .. }, Response::Err(said)) => {
+                self.refused("the server answered the login with:", said, true);
+            }
+            (State::ExpectResult { status, .. }, Response::Err(said)) => {
+                let status = status
+                    .map(|status| format!(" (status {status})"))
+                    .unwrap_or_default();
+                self.refused(
+                    &format!("the server answered the login with:{status}"),
+                    said,
+                    true,
+                );
+            }
+            (state, _) => self
+                .wire
+                .unavailable(&format!("unexpected answer in {}", state.name()), line),
+        }
+    }
+
+    fn capability(&mut self, next: Next, line: &[u8]) {
+        if line != b"." {
+            self.said.push(line.to_vec());
+            self.state = State::ExpectCapability { next };
+            if self.said.len() > CAPABILITIES {
+                self.state = State::Done;
+                self.wire
+                    .unavailable("the server's capability list has no end", &[]);
+            }
+            return;
+        }
+        match next {
+            Next::Login => {
+                let profile = Profile::new(Protocol::Pop3, self.said.iter().map(Vec::as_slice));
+                self.state = State::ExpectLogin;
+                self.wire.report(UpstreamEvent::Ready(profile));
+            }
+            Next::StartTls
+                if self
+                    .said
+                    .iter()
+                    .any(|line| line.eq_ignore_ascii_case(b"STLS")) =>
+            {
+                if self.wire.send(&[b"STLS"]) {
+                    self.state = State::ExpectStls;
+                }
+            }
+            Next::StartTls => self.wire.unavailable("the server does not offer STLS", &[]),
+        }
+    }
+
+    fn refused(&mut self, what: &str, said: &[u8], of_login: bool) {
+        let upper = said.trim_ascii().to_ascii_uppercase();
+        let kind = if upper.starts_with(b"[IN-USE]") || upper.starts_with(b"[LOGIN-DELAY]") {
+            UpstreamFailureKind::Busy
+        } else if of_login && !upper.starts_with(b"[SYS/") {
+            UpstreamFailureKind::TokenRefused
+        } else {
+            UpstreamFailureKind::Unavailable
+        };
+        let detail = format!("{what} {}", text::printable(said.trim_ascii()));
+        self.wire.fail(UpstreamFailure { kind, detail });
+    }
+}
+
+impl Machine for Pop3Upstream {
+    type Event = UpstreamEvent;
+
+    fn room(&self) -> usize {
+        self.wire.input.room()
+    }
+
+    fn receive(&mut self, input: &[u8]) {
+        self.wire.input.receive(input);
+    }
+
+    fn step(&mut self) -> Step<UpstreamEvent> {
+        loop {
+            let parked = matches!(
+                self.state,
+                State::ExpectLogin | State::ExpectHandshake | State::Done
+            );
+            match self.wire.next(parked) {
+                Ok(line) => self.line(&line),
+                Err(step) => return step,
+            }
+        }
+    }
+}
+
+impl Upstream for Pop3Upstream {
+    fn tls_started(&mut self) {
+        if matches!(self.state, State::ExpectHandshake) {
+            self.ask_capa(Next::Login);
+        }
+    }
+
+    fn login(&mut self, login: &Login<'_>) {
+        self.state = State::Done;
+        match Mechanism::choose(login.mechanism, &self.mechanisms()) {
+            Ok(mechanism) => {
+                let message = mechanism.message(login);
+                if self.wire.send(&[b"AUTH ", mechanism.name().as_bytes()]) {
+                    self.state = State::ExpectInvitation { mechanism, message };
+                }
+            }
+            Err(failure) => self.wire.fail(failure),
+        }
+    }
+
+    fn quit(&mut self) {
+        self.wire.send(&[b"QUIT"]);
+        self.state = State::Done;
+    }
+}
+
+impl fmt::Debug for Pop3Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pop3Upstream")
+            .field("state", &self.state.name())
+            .field("input", &self.wire.input)
+            .finish_non_exhaustive()
+    }
+}

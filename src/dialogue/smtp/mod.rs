@@ -1,0 +1,9 @@
+//! SMTP submission before login (RFC 5321, RFC 4954).
+
+mod grammar;
+mod local;
+mod replies;
+mod upstream;
+
+pub use local::SmtpLocal;
+pub use upstream::SmtpUpstream;

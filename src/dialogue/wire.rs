@@ -1,0 +1,111 @@
+//! What our three small clients have in common: input, output, and how a conversation fails.
+
+use zeroize::Zeroizing;
+
+use super::framing::{Input, Line};
+use super::{LoggedIn, Outgoing, Step, UpstreamEvent, UpstreamFailure, text};
+
+/// Octets of a server's line.
+const LINE: usize = 8192;
+/// Lines of a server before login; one that talks more is not going to let us in.
+const LINES: usize = 256;
+
+/// The common part of an upstream machine.
+pub(super) struct Wire {
+    pub(super) input: Input,
+    pub(super) out: Outgoing,
+    pending: Option<UpstreamEvent>,
+    lines: usize,
+}
+
+impl Wire {
+    pub(super) fn new() -> Self {
+        Self {
+            input: Input::new(LINE + 1024),
+            out: Outgoing::default(),
+            pending: None,
+            lines: 0,
+        }
+    }
+
+    /// Puts an event up for the driver.
+    pub(super) fn report(&mut self, event: UpstreamEvent) {
+        self.pending = Some(event);
+    }
+
+    pub(super) fn fail(&mut self, failure: UpstreamFailure) {
+        self.report(UpstreamEvent::Failed(failure));
+    }
+
+    /// Fails for `reason`, quoting what the server said.
+    pub(super) fn unavailable(&mut self, reason: &str, said: &[u8]) {
+        let detail = match said.is_empty() {
+            true => reason.to_owned(),
+            false => format!("{reason}: {}", text::printable(said)),
+        };
+        self.fail(UpstreamFailure::unavailable(detail));
+    }
+
+    /// Sends a line, unless the server has said something that nobody asked for: an answer that comes before its question is
+    /// an attack or a defect. Says whether the line was sent.
+    pub(super) fn send(&mut self, parts: &[&[u8]]) -> bool {
+        if !self.input.is_empty() {
+            self.unavailable("the server answered before it was asked", &[]);
+            return false;
+        }
+        parts.iter().for_each(|part| self.out.push(part));
+        self.out.push(b"\r\n");
+        true
+    }
+
+    /// Asks for the handshake, unless bytes in clear are waiting behind the answer: they would be taken for secured ones.
+    pub(super) fn start_tls(&mut self) -> bool {
+        if !self.input.is_empty() {
+            self.unavailable(
+                "the server sent bytes in clear behind its answer to STARTTLS",
+                &[],
+            );
+            return false;
+        }
+        self.report(UpstreamEvent::StartTls);
+        true
+    }
+
+    /// Reports success with everything that came behind it.
+    pub(super) fn logged_in(&mut self, reply: &[u8]) {
+        let mut said = Outgoing::default();
+        said.push(reply);
+        let leftovers = self.input.take_all();
+        self.report(UpstreamEvent::LoggedIn(LoggedIn {
+            reply: said,
+            leftovers,
+        }));
+    }
+
+    /// What is due for the driver, or else the server's next line. A `parked` machine looks at no line.
+    pub(super) fn next(&mut self, parked: bool) -> Result<Zeroizing<Vec<u8>>, Step<UpstreamEvent>> {
+        if !self.out.is_empty() {
+            return Err(Step::Send(self.out.take()));
+        }
+        if let Some(event) = self.pending.take() {
+            return Err(Step::Event(event));
+        }
+        if parked {
+            return Err(Step::NeedInput);
+        }
+        self.lines += 1;
+        match self.input.line(LINE) {
+            Line::Whole(line) if self.lines <= LINES => return Ok(line),
+            Line::Incomplete => {
+                self.lines -= 1;
+                return Err(Step::NeedInput);
+            }
+            Line::Whole(_) => self.unavailable("the server talks without letting us in", &[]),
+            Line::TooLong => self.unavailable("the server sent a line beyond the limit", &[]),
+            Line::Broken => {
+                self.unavailable("the server sent a line with a NUL or a stray CR", &[])
+            }
+        }
+        self.next(true)
+    }
+}

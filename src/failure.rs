@@ -1,0 +1,94 @@
+//! Why a connection did not reach `relay`, in the words of the person who has to act.
+//!
+//! Nothing here knows a protocol: each dialogue maps a [`Cause`] to its own reply in one table.
+
+use std::fmt;
+
+use crate::stage::Stage;
+
+/// What went wrong, sorted by what somebody can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// Unknown login or wrong local password; the two are never told apart.
+    Password,
+    /// Somebody must sign in at the provider: never authorised, or the grant is gone.
+    Consent,
+    /// The token endpoint or the way to it has trouble; trying again is right.
+    Token,
+    /// The registration or the configuration must be changed (secret, permission, scope).
+    Config,
+    /// The provider refused a fresh token.
+    Refused,
+    /// The provider could not be reached over verified TLS, or did not speak its protocol.
+    Upstream,
+    /// The provider has too many connections or logins of this account.
+    Busy,
+    /// The provider no longer offers what this session had announced.
+    Changed,
+    /// One of our own limits is reached.
+    Limit,
+}
+
+impl Cause {
+    /// The stable short code that stands in replies and in the troubleshooting page.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Password => "MW-PASSWORD",
+            Self::Consent => "MW-CONSENT",
+            Self::Token => "MW-TOKEN",
+            Self::Config => "MW-CONFIG",
+            Self::Refused => "MW-REFUSED",
+            Self::Upstream => "MW-UPSTREAM",
+            Self::Busy => "MW-BUSY",
+            Self::Changed => "MW-CHANGED",
+            Self::Limit => "MW-LIMIT",
+        }
+    }
+
+    /// What a person at the mail program reads. It names no host, account or reason that a stranger could use.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Password => "Authentication failed.",
+            Self::Consent => "Sign-in needed; run: mailwicket authorize ACCOUNT",
+            Self::Token => "Sign-in service unreachable, try again later.",
+            Self::Config => "Configuration must be mended; run: mailwicket doctor ACCOUNT",
+            Self::Refused => "Mail server refused the sign-in; run: mailwicket doctor ACCOUNT",
+            Self::Upstream => "Mail server unreachable, try again later.",
+            Self::Busy => "Mail server has too many sessions of this account, try again later.",
+            Self::Changed => "Mail server changed its features, connect again.",
+            Self::Limit => "Too many connections, try again later.",
+        }
+    }
+}
+
+/// A [`Cause`] with the stage where it showed and the detail for the log, `status` and `doctor`.
+///
+/// `detail` never holds a secret and never goes to the mail program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Where on the path it happened.
+    pub stage: Stage,
+    /// What kind of failure it is.
+    pub cause: Cause,
+    /// What exactly happened and what to do next, for the administrator.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure at `stage`.
+    pub fn new(stage: Stage, cause: Cause, detail: impl Into<String>) -> Self {
+        Self {
+            stage,
+            cause,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.cause.code(), self.stage, self.detail)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,412 @@
+//! OAuth 2.0 towards the providers: sign-in with a browser, refresh, and the application's own credentials.
+//!
+//! Knows no accounts, no vault and no clock beyond its time limit; what happens to tokens is decided in [`crate::token`].
+
+pub mod catalogue;
+mod discovery;
+pub mod http;
+pub mod redirect;
+pub mod response;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oauth2::{
+    AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, TokenUrl,
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+use url::Url;
+
+use crate::config::Provider;
+use crate::tls::TlsError;
+use catalogue::Class;
+use discovery::Metadata;
+use http::{HttpClient, HttpError};
+use redirect::Expected;
+use response::{Answer, ErrorAnswer, TokenAnswer, Unusable};
+
+/// Why there are no tokens; sorted by what somebody can do.
+#[derive(Debug, thiserror::Error)]
+pub enum OAuthError {
+    /// The provider said no, in the words of RFC 6749 §5.2.
+    #[error("the provider refused: {0}")]
+    Refused(ErrorAnswer),
+    /// No answer, or one that is not OAuth.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// A token answer that cannot be used. The refresh token in it must be kept.
+    #[error("the provider's answer cannot be used: {}", .0.reason)]
+    Unusable(Unusable),
+    /// JSON that is neither tokens nor an error.
+    #[error("the provider's answer is neither a token nor an error (at `{at}`)")]
+    Malformed {
+        /// The path in the JSON where the reading stopped.
+        at: String,
+    },
+    /// The metadata belongs to somebody else (RFC 8414 §3.3).
+    #[error(
+        "the metadata at {url} name the issuer {found:?}; set issuer to exactly that if it is meant"
+    )]
+    Issuer {
+        /// Where the metadata came from.
+        url: String,
+        /// The issuer that they name.
+        found: String,
+    },
+    /// Neither the configuration nor the issuer's metadata name an endpoint.
+    #[error("no {0} is known for this provider; set it, or issuer")]
+    NoEndpoint(&'static str),
+    /// The client secret cannot be had.
+    #[error("cannot read client-secret: {0}")]
+    Secret(String),
+}
+
+impl OAuthError {
+    /// What has to happen before the same request may succeed.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Refused(answer) => catalogue::meaning(answer).class,
+            Self::Http(HttpError::Insecure { .. }) => Class::Config,
+            Self::Http(HttpError::Status { status, .. })
+                if matches!(status.as_u16(), 404 | 405 | 407 | 410) =>
+            {
+                Class::Config
+            }
+            Self::Http(_) | Self::Unusable(_) | Self::Malformed { .. } => Class::Retry,
+            Self::Issuer { .. } | Self::NoEndpoint(_) | Self::Secret(_) => Class::Config,
+        }
+    }
+
+    /// What to do about it, for the administrator; may be empty.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Refused(answer) => catalogue::meaning(answer).remedy,
+            Self::Http(error) => http_remedy(error),
+            _ => "",
+        }
+    }
+
+    /// How long the provider wants to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Http(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// Whether the provider may have acted on the request (and rotated a refresh token) although we do not know its answer.
+    pub fn may_have_acted(&self) -> bool {
+        match self {
+            Self::Http(error) => error.may_have_acted(),
+            Self::Malformed { .. } | Self::Unusable(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether every account of the same registration would hear the same. A slow or broken answer need not mean that.
+    pub fn concerns_all_accounts(&self) -> bool {
+        match self {
+            Self::Refused(answer) => matches!(
+                answer.error.as_str(),
+                "invalid_client"
+                    | "unauthorized_client"
+                    | "deleted_client"
+                    | "temporarily_unavailable"
+                    | "slow_down"
+            ),
+            Self::Http(HttpError::Status { status, .. }) => {
+                matches!(status.as_u16(), 404 | 407 | 429 | 503)
+            }
+            Self::Http(HttpError::Unreachable { .. } | HttpError::Insecure { .. }) => true,
+            Self::Issuer { .. } | Self::NoEndpoint(_) | Self::Secret(_) => true,
+            Self::Http(_) | Self::Unusable(_) | Self::Malformed { .. } => false,
+        }
+    }
+
+    /// Whether the request may have been acted on while its answer was lost on the way.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Http(HttpError::Lost { .. }))
+    }
+}
+
+fn http_remedy(error: &HttpError) -> &'static str {
+    match error {
+        HttpError::Unreachable { reason, .. } if reason.contains("certificate") => {
+            "If a device on the way inspects TLS, give its CA as ca-file; also check this machine's clock."
+        }
+        HttpError::Unreachable { .. } | HttpError::Lost { .. } => {
+            "Check the network, DNS and firewall of this machine."
+        }
+        HttpError::Insecure { .. } => "Use an https URL.",
+        HttpError::TooLarge { .. } => "Check token-url.",
+        HttpError::Status { status, .. } => match status.as_u16() {
+            300..=399 => {
+                "A redirect is never followed: check token-url, and whether a portal wants a login first."
+            }
+            404 | 405 | 410 => "Check token-url (and issuer, tenant).",
+            407 => "A proxy on the way wants a login.",
+            _ => "",
+        },
+    }
+}
+
+/// The OAuth client of one registration.
+#[derive(Debug)]
+pub struct OAuth {
+    provider: Arc<Provider>,
+    http: HttpClient,
+    metadata: Mutex<Option<Arc<Metadata>>>,
+}
+
+/// The library's client with our own answer and error types and a token endpoint that is known.
+type TokenClient = oauth2::Client<
+    ErrorAnswer,
+    TokenAnswer,
+    oauth2::basic::BasicTokenIntrospectionResponse,
+    oauth2::StandardRevocableToken,
+    oauth2::basic::BasicRevocationErrorResponse,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointSet,
+>;
+
+/// One sign-in that was begun: the URL for the browser and what its answer must carry.
+#[derive(Debug)]
+pub struct SignIn {
+    /// Where the person signs in. Holds no secret: the state is worth nothing without the verifier.
+    pub url: Url,
+    /// What the redirect must carry.
+    pub expected: Expected,
+    verifier: PkceCodeVerifier,
+    redirect: RedirectUrl,
+}
+
+impl OAuth {
+    /// A client for `provider` whose requests end within `limit` each.
+    pub fn new(provider: Arc<Provider>, limit: Duration) -> Result<Self, TlsError> {
+        let tls = crate::tls::upstream(provider.ca_file.as_deref())?;
+        let http = HttpClient::new(&tls, limit);
+        Ok(Self {
+            provider,
+            http,
+            metadata: Mutex::default(),
+        })
+    }
+
+    /// The registration it speaks for.
+    pub fn provider(&self) -> &Arc<Provider> {
+        &self.provider
+    }
+
+    /// Begins a sign-in (RFC 6749 §4.1.1) with PKCE S256 (RFC 7636) and a random state.
+    pub async fn sign_in(&self, redirect: &Url, login_hint: &str) -> Result<SignIn, OAuthError> {
+        let client = self
+            .client(None)
+            .await?
+            .set_auth_uri(AuthUrl::from_url(self.authorize_url().await?));
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        let redirect = RedirectUrl::from_url(redirect.clone());
+        let mut request = client
+            .authorize_url(CsrfToken::new_random)
+            .set_redirect_uri(std::borrow::Cow::Borrowed(&redirect))
+            .set_pkce_challenge(challenge)
+            .add_scopes(self.scopes())
+            .add_extra_param("login_hint", login_hint);
+        for (name, value) in &self.provider.authorize_params {
+            request = request.add_extra_param(name, value);
+        }
+        let (url, state) = request.url();
+        let expected = Expected {
+            path: redirect.url().path().to_owned(),
+            state: state.into_secret().into(),
+            issuer: self.provider.issuer.clone(),
+            issuer_required: self.issuer_is_always_sent().await,
+        };
+        Ok(SignIn {
+            url,
+            expected,
+            verifier,
+            redirect,
+        })
+    }
+
+    /// Exchanges the code of a redirect (RFC 6749 §4.1.3).
+    pub async fn exchange(
+        &self,
+        sign_in: SignIn,
+        code: SecretString,
+    ) -> Result<Answer, OAuthError> {
+        let secret = self.secret().await?;
+        let client = self
+            .client(secret.as_ref())
+            .await?
+            .set_redirect_uri(sign_in.redirect);
+        let verifier = sign_in.verifier.secret().clone();
+        let request = client
+            .exchange_code(AuthorizationCode::new(code.expose_secret().to_owned()))
+            .set_pkce_verifier(sign_in.verifier)
+            .request_async(&self.http);
+        self.finish(
+            request.await,
+            &[code.expose_secret(), &verifier, exposed(&secret)],
+        )
+        .await
+    }
+
+    /// Gets a new access token for a refresh token (RFC 6749 §6).
+    pub async fn refresh(&self, refresh_token: &SecretString) -> Result<Answer, OAuthError> {
+        let secret = self.secret().await?;
+        let client = self.client(secret.as_ref()).await?;
+        let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
+        let request = client
+            .exchange_refresh_token(&token)
+            .request_async(&self.http);
+        self.finish(
+            request.await,
+            &[refresh_token.expose_secret(), exposed(&secret)],
+        )
+        .await
+    }
+
+    /// Gets an access token for the application itself (RFC 6749 §4.4).
+    pub async fn client_credentials(&self) -> Result<Answer, OAuthError> {
+        let secret = self.secret().await?;
+        let client = self.client(secret.as_ref()).await?;
+        let request = client
+            .exchange_client_credentials()
+            .add_scopes(self.scopes())
+            .request_async(&self.http);
+        self.finish(request.await, &[exposed(&secret)]).await
+    }
+
+    /// The library's client. A secret goes into the body, where Microsoft and Google take it (RFC 6749 §2.3.1).
+    async fn client(&self, secret: Option<&SecretString>) -> Result<TokenClient, OAuthError> {
+        let token_url = TokenUrl::from_url(self.token_url().await?);
+        let client = oauth2::Client::new(ClientId::new(self.provider.client_id.clone()))
+            .set_token_uri(token_url)
+            .set_auth_type(AuthType::RequestBody);
+        Ok(match secret {
+            Some(secret) => {
+                client.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
+            }
+            None => client,
+        })
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = Scope> {
+        self.provider.scopes.iter().cloned().map(Scope::new)
+    }
+
+    /// The client secret, read anew each time so that a renewed file is seen; a command may take its time.
+    async fn secret(&self) -> Result<Option<SecretString>, OAuthError> {
+        let Some(source) = self.provider.client_secret.clone() else {
+            return Ok(None);
+        };
+        match tokio::task::spawn_blocking(move || source.read()).await {
+            Ok(Ok(secret)) => Ok(Some(secret)),
+            Ok(Err(error)) => Err(OAuthError::Secret(error.to_string())),
+            Err(error) => Err(OAuthError::Secret(error.to_string())),
+        }
+    }
+
+    async fn token_url(&self) -> Result<Url, OAuthError> {
+        match &self.provider.token_url {
+            Some(url) => Ok(url.clone()),
+            None => self
+                .metadata()
+                .await?
+                .token_endpoint
+                .clone()
+                .ok_or(OAuthError::NoEndpoint("token-url")),
+        }
+    }
+
+    async fn authorize_url(&self) -> Result<Url, OAuthError> {
+        match &self.provider.authorize_url {
+            Some(url) => Ok(url.clone()),
+            None => {
+                let metadata = self.metadata().await?;
+                metadata
+                    .authorization_endpoint
+                    .clone()
+                    .ok_or(OAuthError::NoEndpoint("authorize-url"))
+            }
+        }
+    }
+
+    /// Whether the issuer announced RFC 9207; known only where its metadata were needed anyway.
+    async fn issuer_is_always_sent(&self) -> bool {
+        self.metadata
+            .lock()
+            .await
+            .as_ref()
+            .is_some_and(|metadata| metadata.issuer_in_redirect)
+    }
+
+    async fn metadata(&self) -> Result<Arc<Metadata>, OAuthError> {
+        let mut known = self.metadata.lock().await;
+        if let Some(metadata) = &*known {
+            return Ok(metadata.clone());
+        }
+        let issuer = self
+            .provider
+            .issuer
+            .as_deref()
+            .ok_or(OAuthError::NoEndpoint("token-url"))?;
+        let metadata = Arc::new(discovery::fetch(&self.http, issuer).await?);
+        *known = Some(metadata.clone());
+        Ok(metadata)
+    }
+
+    /// Checks what came, takes our secrets out of what a person will read, and forgets metadata that lead nowhere.
+    async fn finish(&self, answer: TokenResult, secrets: &[&str]) -> Result<Answer, OAuthError> {
+        let error = match answer {
+            Ok(answer) => return answer.check().map_err(OAuthError::Unusable),
+            Err(RequestTokenError::ServerResponse(answer)) => {
+                OAuthError::Refused(answer.scrubbed(secrets))
+            }
+            Err(RequestTokenError::Request(error)) => OAuthError::Http(scrubbed(error, secrets)),
+            // Only the path: the parser's own message quotes values.
+            Err(RequestTokenError::Parse(error, _)) => OAuthError::Malformed {
+                at: error.path().to_string(),
+            },
+            Err(RequestTokenError::Other(_)) => OAuthError::Malformed { at: String::new() },
+        };
+        if matches!(error, OAuthError::Http(_)) {
+            *self.metadata.lock().await = None;
+        }
+        Err(error)
+    }
+}
+
+type TokenResult = Result<TokenAnswer, RequestTokenError<HttpError, ErrorAnswer>>;
+
+fn exposed(secret: &Option<SecretString>) -> &str {
+    secret.as_ref().map_or("", |secret| secret.expose_secret())
+}
+
+fn scrubbed(error: HttpError, secrets: &[&str]) -> HttpError {
+    match error {
+        HttpError::Status {
+            host,
+            status,
+            retry_after,
+            excerpt,
+        } => HttpError::Status {
+            host,
+            status,
+            retry_after,
+            excerpt: response::scrub(&excerpt, secrets),
+        },
+        other => other,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Live figures: sessions and octets, by listener and by account.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::relay::Traffic;
+
+/// The figures of one listener, and of the accounts that logged in there.
+#[derive(Default)]
+pub struct Counters {
+    sessions: AtomicU64,
+    logins: AtomicU64,
+    up: AtomicU64,
+    down: AtomicU64,
+    accounts: Mutex<BTreeMap<String, AccountFigures>>,
+}
+
+/// The figures of a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerFigures {
+    /// Sessions that are logged in now.
+    pub sessions: u64,
+    /// Logins that succeeded since the start.
+    pub logins: u64,
+    /// Octets from mail programs to the provider, in sessions that have ended.
+    pub up: u64,
+    /// Octets from the provider to mail programs, in sessions that have ended.
+    pub down: u64,
+}
+
+/// The figures of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountFigures {
+    /// Sessions that are logged in now.
+    pub sessions: u64,
+    /// When the last login succeeded.
+    pub last_login: Option<Timestamp>,
+}
+
+impl AccountFigures {
+    /// The figures of one account on two listeners together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            sessions: self.sessions + other.sessions,
+            last_login: self.last_login.max(other.last_login),
+        }
+    }
+}
+
+/// A session that is logged in; it counts as long as it lives.
+pub struct Session {
+    counters: Arc<Counters>,
+    account: String,
+}
+
+impl Counters {
+    /// Counts a login.
+    pub fn logged_in(self: &Arc<Self>, account: &str) -> Session {
+        self.sessions.fetch_add(1, Relaxed);
+        self.logins.fetch_add(1, Relaxed);
+        self.with_account(account, |figures| {
+            figures.sessions += 1;
+            figures.last_login = Some(Timestamp::now());
+        });
+        Session {
+            counters: Arc::clone(self),
+            account: account.to_owned(),
+        }
+    }
+
+    /// The figures now.
+    pub fn listener(&self) -> ListenerFigures {
+        ListenerFigures {
+            sessions: self.sessions.load(Relaxed),
+            logins: self.logins.load(Relaxed),
+            up: self.up.load(Relaxed),
+            down: self.down.load(Relaxed),
+        }
+    }
+
+    /// The figures of an account now.
+    pub fn account(&self, account: &str) -> AccountFigures {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.get(account).copied().unwrap_or_default()
+    }
+
+    fn with_account(&self, account: &str, change: impl FnOnce(&mut AccountFigures)) {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        change(accounts.entry(account.to_owned()).or_default());
+    }
+}
+
+impl Session {
+    /// Adds what went through.
+    pub fn ended(self, traffic: Traffic) {
+        self.counters.up.fetch_add(traffic.up, Relaxed);
+        self.counters.down.fetch_add(traffic.down, Relaxed);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.counters.sessions.fetch_sub(1, Relaxed);
+        self.counters
+            .with_account(&self.account, |figures| figures.sessions -= 1);
+    }
+}

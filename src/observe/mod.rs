@@ -1,0 +1,7 @@
+//! What people can see of mailwicket from outside: the log, and the figures of `status`.
+
+mod counters;
+mod log;
+
+pub use counters::{AccountFigures, Counters, ListenerFigures, Session};
+pub use log::init;

@@ -1,0 +1,315 @@
+//! The check of the local password: the only place that makes [`Verified`].
+//!
+//! It knows logins, hashes and time, and nothing of tokens or of what the protocols say. A stranger learns nothing from it: an
+//! unknown login, an account without passwords, a password that is not good from here and a wrong password take the same path, cost
+//! a hash, and give the same failure after the same time. A wrong password changes nothing but counters.
+//!
+//! What this does not hide: an account with several passwords costs a hash for each, so while the queue is long its refusals can
+//! come later than others'.
+
+mod candidates;
+mod hash;
+mod named;
+mod remembered;
+mod workers;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
+use zeroize::Zeroizing;
+
+pub use hash::{HashError, generate, hash};
+pub use named::{NamedError, NamedPassword, add, list, remove};
+
+use crate::config::Account;
+use crate::dialogue::Credentials;
+use crate::failure::{Cause, Failure};
+use crate::protocol::Protocol;
+use crate::stage::Stage;
+use crate::vault::Vault;
+use candidates::{Candidate, Door};
+use hash::Cost;
+use remembered::{Mark, Marker};
+use workers::Workers;
+
+/// Passwords of one account, in the configuration and the vault together: the hashes that one wrong password costs.
+pub const MAX_PER_ACCOUNT: usize = 16;
+
+/// Far more than logins under way at once, so that two different ones rarely share a lane.
+const LANES: usize = 64;
+
+/// Proof that somebody presented a right password for an account; the only key to a token.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    account: Arc<Account>,
+}
+
+impl Verified {
+    /// The account that was opened.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+}
+
+/// How long after the start of a check its refusal is answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Delay {
+    /// What it always takes.
+    pub base: Duration,
+    /// The most that chance adds.
+    pub jitter: Duration,
+}
+
+impl Default for Delay {
+    /// One second, as long as many a mail server waits, and up to a tenth more.
+    fn default() -> Self {
+        Self {
+            base: Duration::from_secs(1),
+            jitter: Duration::from_millis(100),
+        }
+    }
+}
+
+impl Delay {
+    fn draw(self) -> Duration {
+        // Without randomness the longest wait tells as little.
+        let part = getrandom::u32().unwrap_or(u32::MAX);
+        self.base + self.jitter.mul_f64(f64::from(part) / f64::from(u32::MAX))
+    }
+}
+
+/// What happened since the start, for `status` and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Logins with a right password.
+    pub accepted: u64,
+    /// Unknown logins and wrong passwords.
+    pub wrong: u64,
+    /// Logins turned away because too many waited, or because the vault has trouble.
+    pub turned_away: u64,
+    /// Argon2 hashes computed.
+    pub hashes: u64,
+}
+
+/// The check of local passwords for a set of accounts.
+pub struct Passwords {
+    vault: Vault,
+    /// By login, in lower case.
+    doors: HashMap<String, Arc<Door>>,
+    delay: Delay,
+    dummy: Arc<str>,
+    marker: Marker,
+    workers: Workers,
+    /// The same login with the same password goes one at a time, so that the second finds what the first remembered.
+    lanes: [Mutex<()>; LANES],
+    accepted: AtomicU64,
+    wrong: AtomicU64,
+    turned_away: AtomicU64,
+}
+
+/// What one login presents.
+struct Attempt<'a> {
+    login: &'a str,
+    password: Arc<Zeroizing<Vec<u8>>>,
+    protocol: Protocol,
+    source: IpAddr,
+}
+
+impl Attempt<'_> {
+    fn may_use(&self, candidate: &Candidate) -> bool {
+        candidate.is_good_for(self.protocol, self.source)
+    }
+}
+
+/// Why a login was refused.
+enum Refusal {
+    Wrong,
+    Crowded,
+    Vault(NamedError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let (cause, detail) = match refusal {
+            Refusal::Wrong => (Cause::Password, "unknown login or wrong password".into()),
+            Refusal::Crowded => (Cause::Limit, "too many passwords wait to be checked".into()),
+            Refusal::Vault(error) => (Cause::Config, error.to_string()),
+        };
+        Self::new(Stage::Password, cause, detail)
+    }
+}
+
+impl Passwords {
+    /// Ready to check passwords of `accounts`. Blocks for one hash, some 30 ms.
+    ///
+    /// # Panics
+    /// If the system has no randomness, without which nothing here would be safe.
+    pub fn new(accounts: &[Arc<Account>], vault: Vault) -> Self {
+        Self::with_delay(accounts, vault, Delay::default())
+    }
+
+    /// As [`Passwords::new`], with another delay of refusals.
+    ///
+    /// # Panics
+    /// As [`Passwords::new`].
+    pub fn with_delay(accounts: &[Arc<Account>], vault: Vault, delay: Delay) -> Self {
+        Self::build(accounts, vault, delay, &Cost::STANDARD)
+    }
+
+    fn build(accounts: &[Arc<Account>], vault: Vault, delay: Delay, cost: &Cost) -> Self {
+        // The cost is one of our constants, and the salt too.
+        let dummy = hash::dummy(cost).expect("a hash with fixed parameters");
+        Self {
+            vault,
+            doors: doors(accounts),
+            delay,
+            dummy: dummy.into(),
+            marker: Marker::new().expect("the system's randomness"),
+            workers: Workers::new(),
+            lanes: [const { Mutex::const_new(()) }; LANES],
+            accepted: AtomicU64::new(0),
+            wrong: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
+        }
+    }
+
+    /// Checks what a mail program presented over `protocol` from `source`. Success is told at once, a failure after the delay.
+    ///
+    /// # Errors
+    /// [`Cause::Password`] for everything that a stranger can get wrong; [`Cause::Limit`] if too many wait; [`Cause::Config`] if the
+    /// vault has trouble with this account's passwords.
+    pub async fn verify(
+        &self,
+        credentials: &Credentials,
+        protocol: Protocol,
+        source: IpAddr,
+    ) -> Result<Verified, Failure> {
+        let start = Instant::now();
+        let attempt = Attempt {
+            login: &credentials.login,
+            password: Arc::new(credentials.password.expose_secret().to_vec().into()),
+            protocol,
+            source: source.to_canonical(),
+        };
+        let outcome = self.check(&attempt).await;
+        self.count(&outcome);
+        match outcome {
+            Ok(account) => Ok(Verified { account }),
+            Err(refusal) => {
+                sleep_until(start + self.delay.draw()).await;
+                Err(refusal.into())
+            }
+        }
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            wrong: self.wrong.load(Ordering::Relaxed),
+            turned_away: self.turned_away.load(Ordering::Relaxed),
+            hashes: self.workers.hashed(),
+        }
+    }
+
+    async fn check(&self, attempt: &Attempt<'_>) -> Result<Arc<Account>, Refusal> {
+        let login = attempt.login.to_ascii_lowercase();
+        let door = self.doors.get(&login);
+        let candidates = match door {
+            Some(door) => self.candidates(door).await?,
+            None => Arc::default(),
+        };
+        let good: Vec<_> = candidates.iter().filter(|c| attempt.may_use(c)).collect();
+        if good.is_empty() && !candidates.is_empty() {
+            let (protocol, source) = (attempt.protocol, attempt.source);
+            tracing::info!(%protocol, %source, "no password of this account is good from here");
+        }
+        if !self.remembers(&good, attempt) {
+            self.compare(&login, &good, attempt).await?;
+        }
+        door.map(|door| door.account.clone()).ok_or(Refusal::Wrong)
+    }
+
+    /// The slow way: Argon2 with each candidate, or with the dummy where there is none.
+    async fn compare(
+        &self,
+        login: &str,
+        good: &[&Candidate],
+        attempt: &Attempt<'_>,
+    ) -> Result<(), Refusal> {
+        let ticket = self.workers.ticket().ok_or(Refusal::Crowded)?;
+        let _lane = self.lane(login, attempt).lock().await;
+        if self.remembers(good, attempt) {
+            return Ok(());
+        }
+        if good.is_empty() {
+            let dummy = self.dummy.clone();
+            ticket.verify(dummy, attempt.password.clone()).await;
+        }
+        for candidate in good {
+            let hash = candidate.hash.clone();
+            if ticket.verify(hash, attempt.password.clone()).await {
+                // Set already: somebody with the same password came another way.
+                let _ = candidate.right.set(self.right(candidate, attempt));
+                return Ok(());
+            }
+        }
+        Err(Refusal::Wrong)
+    }
+
+    fn lane(&self, login: &str, attempt: &Attempt<'_>) -> &Mutex<()> {
+        let parts = [b"lane", login.as_bytes(), &attempt.password];
+        &self.lanes[self.marker.mark(parts).below(LANES)]
+    }
+
+    fn remembers(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> bool {
+        good.iter().any(|candidate| {
+            let right = candidate.right.get();
+            right.is_some_and(|right| right.is(&self.right(candidate, attempt)))
+        })
+    }
+
+    /// The mark that a candidate has if `attempt` has its password. The account is in it too: a candidate is never shared.
+    fn right(&self, candidate: &Candidate, attempt: &Attempt<'_>) -> Mark {
+        let hash = candidate.hash.as_bytes();
+        self.marker.mark([b"right", hash, &attempt.password])
+    }
+
+    async fn candidates(&self, door: &Arc<Door>) -> Result<Arc<[Candidate]>, Refusal> {
+        let (door, vault) = (door.clone(), self.vault.clone());
+        let read = tokio::task::spawn_blocking(move || door.candidates(&vault));
+        // It fails to be joined only while the runtime shuts down.
+        let read = read.await.map_err(|_| Refusal::Crowded)?;
+        read.map_err(Refusal::Vault)
+    }
+
+    fn count(&self, outcome: &Result<Arc<Account>, Refusal>) {
+        let counter = match outcome {
+            Ok(_) => &self.accepted,
+            Err(Refusal::Wrong) => &self.wrong,
+            Err(Refusal::Crowded | Refusal::Vault(_)) => &self.turned_away,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// ASCII case is all that is folded. An empty login opens nothing, whatever a configuration says.
+fn doors(accounts: &[Arc<Account>]) -> HashMap<String, Arc<Door>> {
+    let mut doors = HashMap::new();
+    for account in accounts {
+        let door = Arc::new(Door::new(account.clone()));
+        for login in account.logins.iter().filter(|login| !login.is_empty()) {
+            doors.insert(login.to_ascii_lowercase(), door.clone());
+        }
+    }
+    doors
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,346 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::UpstreamTls;
+use crate::config::{Endpoint, Flow, Identity, MechanismChoice, Provider, SecretSource};
+use crate::vault::Kind;
+
+const ALICE: &str = "alice@contoso.com";
+const HERE: &str = "127.0.0.1";
+
+/// A mailbox with the logins given and passwords of the configuration.
+pub(crate) fn account(address: &str, logins: &[&str], hashes: &[&str]) -> Arc<Account> {
+    Arc::new(Account {
+        address: address.into(),
+        provider: Arc::new(provider()),
+        logins: logins.iter().map(|&login| login.into()).collect(),
+        identity: Identity {
+            imap: address.into(),
+            pop3: address.into(),
+            smtp: address.into(),
+        },
+        authorize_as: None,
+        password_hashes: hashes.iter().map(|&hash| hash.into()).collect(),
+    })
+}
+
+fn provider() -> Provider {
+    Provider {
+        name: "contoso".into(),
+        preset: None,
+        client_id: "id".into(),
+        client_secret: None,
+        client_secret_expires: None,
+        flow: Flow::AuthorizationCode,
+        issuer: None,
+        authorize_url: None,
+        token_url: None,
+        revoke_url: None,
+        redirect_url: "http://127.0.0.1/".parse().unwrap(),
+        scopes: Vec::new(),
+        authorize_params: Vec::new(),
+        imap: Some(Endpoint {
+            host: "imap.contoso.com".into(),
+            port: 993,
+            tls: UpstreamTls::Implicit,
+        }),
+        pop3: None,
+        smtp: None,
+        mechanism: MechanismChoice::Auto,
+        ca_file: None,
+    }
+}
+
+/// A vault in a folder of its own, and a check with the cheapest hashes that there are.
+pub(crate) struct Bench {
+    state: TempDir,
+    pub(crate) vault: Vault,
+    pub(crate) alice: Arc<Account>,
+    passwords: Passwords,
+}
+
+impl Bench {
+    pub(crate) fn new(hashes: &[&str]) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let key = SecretSource::File(state.path().join("vault.key"));
+        let vault = Vault::open(state.path(), &key).unwrap();
+        let alice = account(ALICE, &[ALICE, "scanner-2"], hashes);
+        let nobody = account("bob@contoso.com", &["bob@contoso.com", ""], &[]);
+        let accounts = [alice.clone(), nobody];
+        let passwords = Passwords::build(&accounts, vault.clone(), Delay::default(), &Cost::LEAST);
+        Self {
+            state,
+            vault,
+            alice,
+            passwords,
+        }
+    }
+
+    fn add(&self, name: &str, password: &[u8], restrict: impl FnOnce(&mut NamedPassword)) {
+        let mut named = NamedPassword {
+            name: name.into(),
+            hash: cheap(password),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            from: Vec::new(),
+            protocol: None,
+        };
+        restrict(&mut named);
+        add(&self.vault, &self.alice, named).unwrap();
+    }
+
+    async fn login(&self, login: &str, password: &[u8]) -> Result<Verified, Failure> {
+        self.login_from(login, password, Protocol::Smtp, HERE).await
+    }
+
+    async fn login_from(
+        &self,
+        login: &str,
+        password: &[u8],
+        protocol: Protocol,
+        source: &str,
+    ) -> Result<Verified, Failure> {
+        let credentials = Credentials {
+            login: login.into(),
+            password: password.to_vec().into(),
+        };
+        let source = source.parse().unwrap();
+        self.passwords.verify(&credentials, protocol, source).await
+    }
+
+    fn hashes(&self) -> u64 {
+        self.passwords.counters().hashes
+    }
+
+    /// Every file of the state directory with its content.
+    fn files(&self) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+        let entries = fs::read_dir(self.state.path().join("vault")).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = paths
+            .map(|path| (path.clone(), fs::read(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+/// Whether `hash` is the hash of `password`.
+pub(crate) fn matches(hash: &str, password: &[u8]) -> bool {
+    hash::verify(hash, password)
+}
+
+fn cheap(password: &[u8]) -> String {
+    hash::hash_at(&Cost::LEAST, password).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_password_of_the_configuration_or_the_vault_opens_its_account() {
+    let bench = Bench::new(&[&cheap(b"of the file")]);
+    bench.add("scanner", b"\xff of the vault", |_| {});
+    for password in [&b"of the file"[..], b"\xff of the vault"] {
+        let verified = bench.login(ALICE, password).await.unwrap();
+        assert_eq!(verified.account().address, ALICE);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_ascii_case_of_a_login_is_folded() {
+    let bench = Bench::new(&[&cheap(b"right")]);
+    for login in ["ALICE@Contoso.com", "Scanner-2"] {
+        assert!(bench.login(login, b"right").await.is_ok(), "{login}");
+    }
+    let others = [
+        "",
+        "alice@contoso.com.",
+        " alice@contoso.com",
+        "alice+x@contoso.com",
+        "alice＠contoso.com",
+        "alıce@contoso.com",
+        "bob@contoso.com",
+    ];
+    for login in others {
+        assert!(bench.login(login, b"right").await.is_err(), "{login}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_cannot_tell_a_wrong_password_from_an_unknown_login() {
+    let bench = Bench::new(&[&cheap(b"right")]);
+    let right = cheap(b"elsewhere");
+    bench.add("office", b"elsewhere", |named| {
+        named.from = vec!["192.0.2.0/24".parse().unwrap()];
+        named.hash = right;
+    });
+    let mut failures = Vec::new();
+    for (login, password) in [
+        (ALICE, &b"wrong"[..]),
+        (ALICE, b""),
+        (ALICE, b"elsewhere"),
+        ("nobody@contoso.com", b"right"),
+        ("bob@contoso.com", b""),
+        ("", b""),
+    ] {
+        let (start, hashes) = (Instant::now(), bench.hashes());
+        failures.push(bench.login(login, password).await.unwrap_err());
+        let took = start.elapsed().as_millis();
+        assert!((1000..=1101).contains(&took), "{login}: {took} ms");
+        assert_eq!(bench.hashes(), hashes + 1, "{login}");
+    }
+    assert!(failures.iter().all(|failure| *failure == failures[0]));
+    assert_eq!(failures[0].cause, Cause::Password);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_password_is_answered_without_delay() {
+    let bench = Bench::new(&[&cheap(b"right")]);
+    let start = Instant::now();
+    bench.login(ALICE, b"right").await.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remembered_password_costs_one_hash_for_all_logins() {
+    let bench = Bench::new(&[&cheap(b"right")]);
+    for login in [ALICE, "ALICE@CONTOSO.COM", "scanner-2", ALICE] {
+        bench.login(login, b"right").await.unwrap();
+    }
+    assert_eq!(bench.hashes(), 1);
+    assert!(bench.login(ALICE, b"wrong").await.is_err());
+    assert_eq!(bench.hashes(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_logins_at_once_cost_one_hash() {
+    let bench = Bench::new(&[]);
+    bench.add("client", b"right", |_| {});
+    let login = || bench.login(ALICE, b"right");
+    let (a, b, c, d, e) = tokio::join!(login(), login(), login(), login(), login());
+    assert!([a, b, c, d, e].iter().all(Result::is_ok));
+    assert_eq!(bench.hashes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_or_replaced_password_is_forgotten_at_once() {
+    let bench = Bench::new(&[]);
+    bench.add("one", b"first", |_| {});
+    bench.add("two", b"second", |_| {});
+    bench.login(ALICE, b"first").await.unwrap();
+    remove(&bench.vault, ALICE, "one").unwrap();
+    assert!(bench.login(ALICE, b"first").await.is_err());
+    bench.login(ALICE, b"second").await.unwrap();
+    remove(&bench.vault, ALICE, "two").unwrap();
+    assert!(bench.login(ALICE, b"second").await.is_err());
+    bench.add("two", b"third", |_| {});
+    assert!(bench.login(ALICE, b"second").await.is_err());
+    bench.login(ALICE, b"third").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_is_good_only_from_its_networks() {
+    let bench = Bench::new(&[]);
+    bench.add("scanner", b"right", |named| {
+        named.from = vec![
+            "192.0.2.0/24".parse().unwrap(),
+            "2001:db8::/32".parse().unwrap(),
+        ];
+    });
+    for inside in ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1"] {
+        let login = bench.login_from(ALICE, b"right", Protocol::Smtp, inside);
+        assert!(login.await.is_ok(), "{inside}");
+    }
+    // Remembered by now, and still refused from elsewhere.
+    for outside in ["192.0.3.7", "127.0.0.1", "::1"] {
+        let login = bench.login_from(ALICE, b"right", Protocol::Smtp, outside);
+        assert!(login.await.is_err(), "{outside}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_is_good_only_for_its_protocol() {
+    let bench = Bench::new(&[]);
+    bench.add("scanner", b"right", |named| {
+        named.protocol = Some(Protocol::Smtp)
+    });
+    for (protocol, good) in [
+        (Protocol::Smtp, true),
+        (Protocol::Imap, false),
+        (Protocol::Pop3, false),
+    ] {
+        let login = bench.login_from(ALICE, b"right", protocol, HERE).await;
+        assert_eq!(login.is_ok(), good, "{protocol}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_wrong_passwords_change_nothing_but_counters() {
+    let bench = Bench::new(&[]);
+    bench.add("scanner", b"right", |_| {});
+    let before = bench.files();
+    for round in 0..1000 {
+        let wrong = format!("wrong {round}");
+        assert!(bench.login(ALICE, wrong.as_bytes()).await.is_err());
+    }
+    assert_eq!(bench.files(), before);
+    assert_eq!(bench.passwords.counters().wrong, 1000);
+    bench.login(ALICE, b"right").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_queue_logins_are_turned_away() {
+    let bench = Bench::new(&[]);
+    let tickets: Vec<_> = std::iter::from_fn(|| bench.passwords.workers.ticket()).collect();
+    let failure = bench.login(ALICE, b"wrong").await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Limit);
+    assert_eq!(bench.hashes(), 0);
+    drop(tickets);
+    let failure = bench.login(ALICE, b"wrong").await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Password);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_is_told_to_the_administrator_and_opens_nothing() {
+    let bench = Bench::new(&[&cheap(b"of the file")]);
+    bench.add("scanner", b"right", |_| {});
+    let path = bench.state.path().join("vault/alice@contoso.com.passwords");
+    fs::write(path, b"").unwrap();
+    let failure = bench.login(ALICE, b"right").await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Config);
+    assert!(
+        failure.detail.contains("alice@contoso.com.passwords"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn an_account_has_a_bounded_number_of_passwords_with_different_names() {
+    let bench = Bench::new(&["$argon2id$of-the-file"]);
+    for number in 1..MAX_PER_ACCOUNT {
+        bench.add(&format!("number {number}"), b"right", |_| {});
+    }
+    let mut named = list(&bench.vault, ALICE).unwrap().remove(0);
+    let again = add(&bench.vault, &bench.alice, named.clone());
+    assert!(matches!(again, Err(NamedError::Taken { .. })));
+    named.name = "one more".into();
+    let more = add(&bench.vault, &bench.alice, named.clone());
+    assert!(matches!(more, Err(NamedError::Full(_))));
+    named.name = "two\nlines".into();
+    let odd = add(&bench.vault, &bench.alice, named);
+    assert!(matches!(odd, Err(NamedError::Name)));
+}
+
+#[test]
+fn passwords_of_a_later_release_are_neither_used_nor_written_over() {
+    let bench = Bench::new(&[]);
+    let guard = bench.vault.lock(Kind::Passwords, ALICE).unwrap();
+    let later = br#"{"version":1,"passwords":[],"unless":"monday"}"#;
+    let revision = bench.vault.write(&guard, later).unwrap();
+    drop(guard);
+    assert!(matches!(
+        list(&bench.vault, ALICE),
+        Err(NamedError::Format(_))
+    ));
+    assert!(remove(&bench.vault, ALICE, "x").is_err());
+    let now = bench.vault.revision(Kind::Passwords, ALICE).unwrap();
+    assert_eq!(now, Some(revision));
+}

@@ -1,0 +1,81 @@
+//! Where hashing happens: on blocking threads, few at once, with a bounded queue, so that strangers cannot buy much of our processor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use zeroize::Zeroizing;
+
+use super::hash;
+
+/// Hashes at once: 19 MiB and a core each.
+const RUNNING: usize = 2;
+/// Logins that wait for their turn, in all.
+const WAITING: usize = 64;
+
+/// The bounded crew that checks hashes.
+pub(super) struct Workers {
+    tickets: Semaphore,
+    running: Arc<Semaphore>,
+    hashed: AtomicU64,
+}
+
+impl Workers {
+    pub(super) fn new() -> Self {
+        Self {
+            tickets: Semaphore::new(RUNNING + WAITING),
+            running: Arc::new(Semaphore::new(RUNNING)),
+            hashed: AtomicU64::new(0),
+        }
+    }
+
+    /// A place in the queue until it is dropped; `None` if the queue is full.
+    pub(super) fn ticket(&self) -> Option<Ticket<'_>> {
+        let _place = self.tickets.try_acquire().ok()?;
+        let workers = self;
+        Some(Ticket { workers, _place })
+    }
+
+    /// How many hashes were computed.
+    pub(super) fn hashed(&self) -> u64 {
+        self.hashed.load(Ordering::Relaxed)
+    }
+}
+
+/// The right to have hashes checked, in turn.
+pub(super) struct Ticket<'a> {
+    workers: &'a Workers,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Ticket<'_> {
+    /// Whether `password` is what was hashed. If this is given up while it runs, its turn still lasts until the hash is done.
+    pub(super) async fn verify(&self, hash: Arc<str>, password: Arc<Zeroizing<Vec<u8>>>) -> bool {
+        let running = self.workers.running.clone();
+        // The semaphore is never closed; if it were, nothing would be right.
+        let Ok(turn) = running.acquire_owned().await else {
+            return false;
+        };
+        self.workers.hashed.fetch_add(1, Ordering::Relaxed);
+        let verify = move || {
+            let _turn = turn;
+            hash::verify(&hash, &password)
+        };
+        tokio::task::spawn_blocking(verify).await.unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_is_bounded_and_places_come_back() {
+        let workers = Workers::new();
+        let tickets: Vec<_> = (0..RUNNING + WAITING).map(|_| workers.ticket()).collect();
+        assert!(tickets.iter().all(Option::is_some));
+        assert!(workers.ticket().is_none());
+        drop(tickets);
+        assert!(workers.ticket().is_some());
+    }
+}

@@ -1,0 +1,190 @@
+//! Drives our small server of the protocol over the local socket: its time, its end, and what it needs from outside.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::Counter;
+use crate::config::{Listener, OnUnavailable};
+use crate::dialogue::{
+    self, Credentials, Ending, Interruption, Local, LocalEvent, LoggedIn, Opening, Profile,
+};
+use crate::driver;
+use crate::failure::{Cause, Failure};
+use crate::stage::Stage;
+
+/// How long a mail program has to take our last words.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The conversation with one mail program before it is logged in.
+pub(super) struct Conversation<'a> {
+    counter: &'a Counter,
+    machine: Box<dyn Local>,
+    deadline: Instant,
+    /// Whether the mail program may still say something.
+    is_open: bool,
+}
+
+/// Why a connection never came to `relay`.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The conversation came to an end.
+    Ended(Ending),
+    /// The mail program went away.
+    Gone(Option<io::Error>),
+    /// `on-unavailable = "close"`: this is all the answer there is.
+    Unavailable,
+}
+
+impl<'a> Conversation<'a> {
+    pub(super) fn begin(counter: &'a Counter) -> Self {
+        let profile = counter.profiles.known(&counter.dialler);
+        Self {
+            counter,
+            machine: dialogue::local(counter.listener.protocol, counter.bounds, profile),
+            deadline: Instant::now() + counter.timeouts.before_login,
+            is_open: true,
+        }
+    }
+
+    /// What SMTP's EHLO said.
+    pub(super) fn name(&self) -> Option<String> {
+        self.machine.name().map(str::to_owned)
+    }
+
+    /// The capability list that the mail program was shown.
+    pub(super) fn promised(&self) -> Option<Profile> {
+        self.machine.promised().cloned()
+    }
+
+    /// Talks until credentials are in hand.
+    pub(super) async fn credentials(&mut self, local: &mut TcpStream) -> Result<Credentials, End> {
+        loop {
+            match self.event(local).await? {
+                LocalEvent::Credentials(credentials) => return Ok(credentials),
+                LocalEvent::Close(ending) => return Err(End::Ended(ending)),
+                LocalEvent::NeedProfile => {
+                    let profile = self
+                        .attend(local, self.counter.profiles.get(&self.counter.dialler))
+                        .await?;
+                    if let Err(failure) = &profile {
+                        tracing::warn!(stage = %failure.stage, code = failure.cause.code(), detail = failure.detail, "the mail server could not be asked for its capabilities");
+                    }
+                    self.machine.profile(profile.as_ref());
+                }
+            }
+        }
+    }
+
+    /// The next event, unless time is over or we must stop; then the mail program hears so.
+    async fn event(&mut self, local: &mut TcpStream) -> Result<LocalEvent, End> {
+        let interruption = tokio::select! {
+            event = timeout_at(self.deadline, driver::advance(&mut *self.machine, local)) => match event {
+                Ok(Ok(Some(event))) => return Ok(event),
+                Ok(Ok(None)) => return Err(End::Gone(None)),
+                Ok(Err(error)) => return Err(End::Gone(Some(error))),
+                Err(_) => Interruption::Timeout,
+            },
+            () = self.counter.stop.cancelled() => Interruption::Shutdown,
+        };
+        self.machine.interrupt(interruption);
+        self.part(local).await
+    }
+
+    /// Gives out what is left to say and ends.
+    async fn part<T>(&mut self, local: &mut TcpStream) -> Result<T, End> {
+        let farewell =
+            tokio::time::timeout(FAREWELL, driver::advance(&mut *self.machine, local)).await;
+        Err(match farewell {
+            Ok(Ok(Some(LocalEvent::Close(ending)))) => End::Ended(ending),
+            Ok(Err(error)) => End::Gone(Some(error)),
+            _ => End::Gone(None),
+        })
+    }
+
+    /// Does `work` while the machine is parked. What the mail program sends meanwhile is held, within the bounds; if its connection
+    /// breaks, the work is dropped.
+    pub(super) async fn attend<T>(
+        &mut self,
+        local: &mut TcpStream,
+        work: impl Future<Output = T>,
+    ) -> Result<T, End> {
+        let mut work = pin!(work);
+        loop {
+            let may_read = self.is_open && self.machine.room() > 0;
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                read = driver::read(&mut *self.machine, local), if may_read => match read {
+                    Ok(more) => self.is_open = more, // a closed half still waits for its answer
+                    Err(error) => return Err(End::Gone(Some(error))),
+                },
+            }
+        }
+    }
+
+    /// Tells the mail program that its login failed, as its listener is set up to.
+    pub(super) async fn refuse(
+        &mut self,
+        local: &mut TcpStream,
+        failure: &Failure,
+        credentials: &Credentials,
+        source: SocketAddr,
+    ) -> Result<(), End> {
+        tracing::warn!(
+            stage = %failure.stage,
+            outcome = "refused",
+            code = failure.cause.code(),
+            login = %credentials.login.escape_debug(),
+            source = %source.ip(),
+            detail = failure.detail,
+            "login failed"
+        );
+        let is_ours = failure.cause != Cause::Password;
+        if is_ours && self.counter.listener.on_unavailable == OnUnavailable::Close {
+            return Err(End::Unavailable);
+        }
+        self.machine.refuse(failure);
+        match self.is_open {
+            true => Ok(()),
+            // Nothing more can come: say it, and that is the end.
+            false => self.part(local).await,
+        }
+    }
+
+    /// Turns the provider's success into the mail program's.
+    pub(super) fn accept(self, login: &LoggedIn) -> Result<Opening, End> {
+        self.machine.accept(login).map_err(End::Ended)
+    }
+
+    /// Says that there is no room, without a word about anything else.
+    pub(super) async fn turn_away(&mut self, local: &mut TcpStream) {
+        self.machine.interrupt(Interruption::Limit);
+        let _: Result<(), End> = self.part(local).await; // whether it was heard changes nothing
+    }
+}
+
+impl End {
+    /// Says in the log how a connection ended that never logged in.
+    pub(super) fn report(&self, listener: &Listener, source: SocketAddr) {
+        let protocol = listener.protocol;
+        match self {
+            Self::Ended(Ending::Quit) | Self::Gone(None) => {
+                tracing::debug!(stage = %Stage::Dialogue, %source, %protocol, "left without logging in");
+            }
+            Self::Gone(Some(error)) => {
+                tracing::debug!(stage = %Stage::Dialogue, %source, %protocol, %error, "connection broke off")
+            }
+            Self::Ended(ending) => {
+                tracing::warn!(stage = %Stage::Dialogue, %source, %protocol, reason = %ending, "connection closed before a login")
+            }
+            Self::Unavailable => {
+                tracing::debug!(stage = %Stage::Login, %source, %protocol, "closed, as on-unavailable says")
+            }
+        }
+    }
+}

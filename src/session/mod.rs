@@ -1,0 +1,198 @@
+//! One connection, from accept to relay.
+
+mod conversation;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Account, Listener, Timeouts};
+use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
+use crate::dialogue::{Bounds, Credentials, LoggedIn, Login, Opening, Profile};
+use crate::failure::{Cause, Failure};
+use crate::observe::Counters;
+use crate::password::{Passwords, Verified};
+use crate::profiles::Profiles;
+use crate::relay::{Traffic, relay};
+use crate::stage::Stage;
+use crate::token::{AccessToken, Tokens};
+use conversation::{Conversation, End};
+
+/// What the sessions of a listener share.
+pub struct Counter {
+    /// The listener's configuration.
+    pub listener: Arc<Listener>,
+    /// How its provider's mail server is reached.
+    pub dialler: Dialler,
+    /// The check of local passwords.
+    pub passwords: Arc<Passwords>,
+    /// The access tokens.
+    pub tokens: Tokens,
+    /// The mail servers' capability lists.
+    pub profiles: Arc<Profiles>,
+    /// How long stages may take.
+    pub timeouts: Timeouts,
+    /// What a mail program may send before login.
+    pub bounds: Bounds,
+    /// What `status` tells.
+    pub counters: Arc<Counters>,
+    /// Set when mailwicket stops: nobody new is let in.
+    pub stop: CancellationToken,
+    /// Set when the time to finish is over.
+    pub kill: CancellationToken,
+}
+
+/// A connection that has passed `login`: the proof of it, and what it opened.
+struct Opened {
+    account: Arc<Account>,
+    upstream: UpstreamStream,
+    logged_in: LoggedIn,
+}
+
+/// Carries one connection as far as it gets, and says so in the log.
+pub async fn serve(
+    counter: Arc<Counter>,
+    mut local: TcpStream,
+    source: SocketAddr,
+    place: impl Send,
+) {
+    // The dialogue's state is large and short-lived: boxed, it costs nothing once the session is logged in.
+    let admitted = Box::pin(admit(&counter, &mut local, source)).await;
+    drop(place); // from here on the connection does not count among the strangers
+    match admitted {
+        Ok((opened, opening)) => carry(&counter, local, opened, opening).await,
+        Err(end) => end.report(&counter.listener, source),
+    }
+}
+
+/// `dialogue`, and all that a login takes, until one succeeds.
+async fn admit(
+    counter: &Counter,
+    local: &mut TcpStream,
+    source: SocketAddr,
+) -> Result<(Opened, Opening), End> {
+    let mut conversation = Conversation::begin(counter);
+    loop {
+        let credentials = conversation.credentials(local).await?;
+        let login = open(
+            counter,
+            &credentials,
+            source,
+            conversation.name(),
+            conversation.promised(),
+        );
+        match conversation.attend(local, login).await? {
+            Ok(opened) => {
+                let opening = conversation.accept(&opened.logged_in)?;
+                return Ok((opened, opening));
+            }
+            Err(failure) => {
+                conversation
+                    .refuse(local, &failure, &credentials, source)
+                    .await?
+            }
+        }
+    }
+}
+
+/// `password`, then `token` and `dial` side by side, then `login`, with one renewal if the provider refused the token.
+async fn open(
+    counter: &Counter,
+    credentials: &Credentials,
+    source: SocketAddr,
+    name: Option<String>,
+    promised: Option<Profile>,
+) -> Result<Opened, Failure> {
+    let protocol = counter.listener.protocol;
+    let verified = counter
+        .passwords
+        .verify(credentials, protocol, source.ip())
+        .await?;
+    let dial = || dial(counter, name.as_deref(), promised.as_ref());
+    let (token, dialled) = tokio::try_join!(counter.tokens.access(&verified), dial())?;
+    match login(counter, &verified, dialled, &token).await {
+        Err(LoginFailure::TokenRefused(refused)) => {
+            tracing::debug!(stage = %Stage::Login, %refused, "renewing the token once");
+            let (token, dialled) =
+                tokio::try_join!(counter.tokens.renew(&verified, &token), dial())?;
+            login(counter, &verified, dialled, &token)
+                .await
+                .map_err(LoginFailure::into_failure)
+        }
+        result => result.map_err(LoginFailure::into_failure),
+    }
+}
+
+/// Dials, and sees that the provider still offers what the mail program was told.
+async fn dial(
+    counter: &Counter,
+    name: Option<&str>,
+    promised: Option<&Profile>,
+) -> Result<Dialled, Failure> {
+    let dialled = counter.dialler.dial(name).await?;
+    counter.profiles.learn(&counter.dialler, dialled.profile());
+    match promised.and_then(|promised| dialled.profile().lacks(promised)) {
+        None => Ok(dialled),
+        Some(word) => {
+            let detail = format!(
+                "{} no longer offers {word}; the next session sees the new list",
+                counter.dialler.endpoint
+            );
+            Err(Failure::new(Stage::Login, Cause::Changed, detail))
+        }
+    }
+}
+
+async fn login(
+    counter: &Counter,
+    verified: &Verified,
+    dialled: Dialled,
+    token: &AccessToken,
+) -> Result<Opened, LoginFailure> {
+    let account = Arc::clone(verified.account());
+    let login = Login {
+        identity: account.identity.of(counter.listener.protocol),
+        token,
+        mechanism: account.provider.mechanism,
+        host: &counter.dialler.endpoint.host,
+        port: counter.dialler.endpoint.port,
+    };
+    let (upstream, logged_in) = dialled.login(&login).await?;
+    Ok(Opened {
+        account,
+        upstream,
+        logged_in,
+    })
+}
+
+/// `relay`, until both sides are done or mailwicket must end.
+async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening: Opening) {
+    let Opened {
+        account,
+        mut upstream,
+        logged_in,
+    } = opened;
+    let session = counter.counters.logged_in(&account.address);
+    tracing::info!(stage = %Stage::Login, outcome = "ok", account = account.address, "logged in");
+    let relaying = relay(&mut local, &mut upstream, &opening, &logged_in);
+    let (traffic, result) = tokio::select! {
+        done = relaying => done,
+        () = counter.kill.cancelled() => (Traffic::default(), Err(std::io::ErrorKind::ConnectionAborted.into())),
+    };
+    session.ended(traffic);
+    match result {
+        Ok(()) => {
+            tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, "session ended")
+        }
+        Err(error) => {
+            tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, %error, "session broke off")
+        }
+    }
+}
+
+/// Tells a mail program that there is no room for it now.
+pub async fn turn_away(counter: &Counter, mut local: TcpStream) {
+    Conversation::begin(counter).turn_away(&mut local).await;
+}

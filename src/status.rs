@@ -1,0 +1,119 @@
+//! What `status` tells: how every account stands, and what every listener does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Account, Listener};
+use crate::observe::{AccountFigures, Counters, ListenerFigures};
+use crate::protocol::Protocol;
+use crate::token::life::State;
+use crate::token::{AccountStatus, Tokens};
+
+/// Where the answer is taken from.
+#[derive(Default)]
+pub struct Sources {
+    /// The tokens; `None` only before the start is over.
+    pub tokens: Option<Tokens>,
+    /// The accounts of the configuration in force.
+    pub accounts: Vec<Arc<Account>>,
+    /// The listeners with their bound address.
+    pub listeners: Vec<(Arc<Listener>, SocketAddr, Arc<Counters>)>,
+}
+
+/// How mailwicket stands. Holds no secret.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// Whether a daemon answered; without one, only the accounts are known.
+    pub running: bool,
+    /// The daemon's version.
+    pub version: Option<String>,
+    /// Every account.
+    pub accounts: Vec<AccountLine>,
+    /// Every bound address.
+    pub listeners: Vec<ListenerLine>,
+}
+
+/// How an account stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AccountLine {
+    /// The mailbox.
+    pub account: String,
+    /// The name of its provider in the configuration.
+    pub provider: String,
+    /// Its token.
+    #[serde(flatten)]
+    pub token: AccountStatus,
+    /// Its sessions.
+    #[serde(flatten)]
+    pub figures: AccountFigures,
+}
+
+/// What a listener does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ListenerLine {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// The bound address.
+    pub address: SocketAddr,
+    /// The name of the provider behind it.
+    pub provider: String,
+    /// Its sessions and octets.
+    #[serde(flatten)]
+    pub figures: ListenerFigures,
+}
+
+impl Sources {
+    /// The state of everything now. Looks into the vault, so it may block for a moment.
+    pub fn status(&self) -> Status {
+        let tokens = self.tokens.as_ref();
+        let line = |account: &Arc<Account>| {
+            Some(AccountLine {
+                account: account.address.clone(),
+                provider: account.provider.name.clone(),
+                token: tokens?.status(account),
+                figures: self.figures(&account.address),
+            })
+        };
+        Status {
+            running: true,
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            accounts: self.accounts.iter().filter_map(line).collect(),
+            listeners: self.listeners.iter().map(listener).collect(),
+        }
+    }
+
+    fn figures(&self, account: &str) -> AccountFigures {
+        let counters = self
+            .listeners
+            .iter()
+            .map(|(_, _, counters)| counters.account(account));
+        counters.fold(AccountFigures::default(), AccountFigures::plus)
+    }
+}
+
+fn listener(
+    (listener, address, counters): &(Arc<Listener>, SocketAddr, Arc<Counters>),
+) -> ListenerLine {
+    ListenerLine {
+        protocol: listener.protocol,
+        address: *address,
+        provider: listener.provider.name.clone(),
+        figures: counters.listener(),
+    }
+}
+
+impl Status {
+    /// Whether every account can be used and a daemon is there to use it.
+    pub fn is_ok(&self) -> bool {
+        self.running
+            && self
+                .accounts
+                .iter()
+                .all(|line| line.token.state == State::Ok)
+    }
+}

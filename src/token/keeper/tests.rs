@@ -1,0 +1,577 @@
+use std::path::Path;
+
+use secrecy::SecretString;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::*;
+use crate::config::{Identity, SecretSource};
+use crate::oauth::testing::{Endpoint, Reply, provider};
+
+const LIMIT: Duration = Duration::from_millis(400);
+const ALICE: &str = "alice@example.com";
+
+fn good(token: &str, refresh_token: &str) -> Reply {
+    let body = format!(
+        r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":3600,"refresh_token":"{refresh_token}"}}"#
+    );
+    Reply::json(200, &body)
+}
+
+fn refusal(error: &str) -> Reply {
+    let body = format!(
+        r#"{{"error":"{error}","error_description":"no, not s3cretR","trace_id":"tr4ce"}}"#
+    );
+    Reply::json(400, &body)
+}
+
+fn account_at(url: &Url, address: &str, change: impl FnOnce(&mut Provider)) -> Arc<Account> {
+    let mut provider = provider(url);
+    change(&mut provider);
+    account_of(&Arc::new(provider), address)
+}
+
+fn account_of(provider: &Arc<Provider>, address: &str) -> Arc<Account> {
+    Arc::new(Account {
+        address: address.into(),
+        provider: provider.clone(),
+        logins: vec![address.into()],
+        identity: Identity {
+            imap: address.into(),
+            pop3: address.into(),
+            smtp: address.into(),
+        },
+        authorize_as: None,
+        password_hashes: Vec::new(),
+    })
+}
+
+/// A vault, an endpoint, and an account whose grant was made so long ago.
+struct Bench {
+    folder: TempDir,
+    endpoint: Endpoint,
+    account: Arc<Account>,
+    tokens: Tokens,
+}
+
+fn open(folder: &Path) -> Vault {
+    Vault::open(folder, &SecretSource::File(folder.join("vault.key"))).expect("vault")
+}
+
+impl Bench {
+    /// With an access token of an hour, got `age` seconds ago.
+    async fn new(age: i64, endpoint: Endpoint) -> Self {
+        let account = account_at(&endpoint.url, ALICE, |_| {});
+        let bench = Self::without_grant(endpoint, account);
+        bench.authorise(age, "old", "s3cretR");
+        bench
+    }
+
+    fn without_grant(endpoint: Endpoint, account: Arc<Account>) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let tokens = Tokens::new(open(folder.path()), LIMIT);
+        Self {
+            folder,
+            endpoint,
+            account,
+            tokens,
+        }
+    }
+
+    fn authorise(&self, age: i64, token: &str, refresh_token: &str) {
+        let answer = Answer {
+            access_token: AccessToken::new(token.to_owned().into()).expect("token"),
+            expires_in: Some(Duration::from_secs(3600)),
+            refresh_token: Some(SecretString::from(refresh_token)),
+            refresh_expires_in: None,
+            scopes: None,
+            id_token: None,
+        };
+        let sent = Timestamp::now() - jiff::SignedDuration::from_secs(age);
+        self.put(&Grant::new(&self.account.provider, &answer, sent));
+    }
+
+    fn put(&self, grant: &Grant) {
+        let vault = &self.tokens.inner.vault;
+        let guard = vault
+            .lock(Kind::Grant, &self.account.address)
+            .expect("lock");
+        vault.write(&guard, &grant.to_bytes()).expect("written");
+    }
+
+    fn stored(&self) -> Grant {
+        let record = self
+            .tokens
+            .inner
+            .vault
+            .read(Kind::Grant, &self.account.address);
+        Grant::from_bytes(&record.expect("readable").expect("there").bytes).expect("a grant")
+    }
+
+    async fn login(&self) -> Result<String, Failure> {
+        let token = self.tokens.obtain(&self.account, Need::Login).await;
+        token.map(|token| token.expose().to_owned())
+    }
+
+    async fn instead_of(&self, token: &str) -> Result<String, Failure> {
+        let refused = AccessToken::new(token.to_owned().into()).expect("token");
+        let token = self
+            .tokens
+            .obtain(&self.account, Need::Instead(refused))
+            .await;
+        token.map(|token| token.expose().to_owned())
+    }
+
+    fn state(&self) -> State {
+        self.tokens.status(&self.account).state
+    }
+}
+
+#[tokio::test]
+async fn a_fit_token_is_served_without_asking() {
+    let bench = Bench::new(10, Endpoint::replying(vec![Reply::Drop]).await).await;
+    assert_eq!(bench.login().await.expect("token"), "old");
+    assert_eq!((bench.endpoint.hits(), bench.state()), (0, State::Ok));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_logins_share_one_request() {
+    let slow = good("new", "rt2").slow(Duration::from_millis(100));
+    let bench = Arc::new(Bench::new(4000, Endpoint::replying(vec![slow]).await).await);
+    let logins: Vec<_> = (0..100)
+        .map(|_| {
+            let bench = bench.clone();
+            tokio::spawn(async move { bench.login().await })
+        })
+        .collect();
+    for login in logins {
+        assert_eq!(login.await.expect("task").expect("token"), "new");
+    }
+    assert_eq!(bench.endpoint.hits(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_logins_share_one_failure() {
+    let bench = Arc::new(
+        Bench::new(
+            4000,
+            Endpoint::replying(vec![Reply::with(429, "Retry-After: 30\r\n", "")]).await,
+        )
+        .await,
+    );
+    let logins: Vec<_> = (0..100)
+        .map(|_| {
+            let bench = bench.clone();
+            tokio::spawn(async move { bench.login().await })
+        })
+        .collect();
+    for login in logins {
+        assert_eq!(
+            login.await.expect("task").expect_err("throttled").cause,
+            Cause::Token
+        );
+    }
+    assert_eq!((bench.endpoint.hits(), bench.state()), (1, State::Retrying));
+    let wait = bench
+        .tokens
+        .status(&bench.account)
+        .next_try
+        .expect("known")
+        .duration_since(Timestamp::now());
+    assert!(wait.as_secs() >= 28, "Retry-After is kept: {wait:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_share_one_request() {
+    let slow = good("new", "rt2").slow(Duration::from_millis(100));
+    let bench = Bench::new(4000, Endpoint::replying(vec![slow]).await).await;
+    let other = Tokens::new(open(bench.folder.path()), LIMIT);
+    let (mine, theirs) = tokio::join!(bench.login(), other.obtain(&bench.account, Need::Login));
+    assert_eq!(
+        (
+            mine.expect("token").as_str(),
+            theirs.expect("token").expose()
+        ),
+        ("new", "new")
+    );
+    assert_eq!(bench.endpoint.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_rotated_refresh_token_is_durable_and_used_next() {
+    let replies = vec![good("new", "rt2"), good("newer", "rt3")];
+    let bench = Bench::new(4000, Endpoint::replying(replies).await).await;
+    assert_eq!(bench.login().await.expect("token"), "new");
+    assert!(bench.stored().has_refresh_token(&SecretString::from("rt2")));
+    let restarted = Tokens::new(open(bench.folder.path()), LIMIT);
+    let refused = AccessToken::new("new".to_owned().into()).expect("token");
+    let token = restarted
+        .obtain(&bench.account, Need::Instead(refused))
+        .await
+        .expect("token");
+    assert_eq!(token.expose(), "newer");
+    assert!(bench.endpoint.requests()[1].contains("refresh_token=rt2"));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_once_more_with_the_same_token() {
+    let bench = Bench::new(
+        4000,
+        Endpoint::replying(vec![Reply::Drop, good("new", "rt2")]).await,
+    )
+    .await;
+    assert_eq!(bench.login().await.expect("token"), "new");
+    let requests = bench.endpoint.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.contains("refresh_token=s3cretR"))
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_lost_answer_says_so_and_loses_nothing() {
+    let bench = Bench::new(
+        4000,
+        Endpoint::replying(vec![Reply::Drop, refusal("invalid_grant")]).await,
+    )
+    .await;
+    let failure = bench.login().await.expect_err("refused");
+    assert_eq!(failure.cause, Cause::Consent);
+    for words in [
+        "invalid_grant",
+        "earlier answer was lost",
+        "tr4ce",
+        "mailwicket authorize alice@example.com",
+    ] {
+        assert!(
+            failure.detail.contains(words),
+            "{words} not in {}",
+            failure.detail
+        );
+    }
+    assert!(!failure.detail.contains("s3cret"));
+    assert!(
+        bench
+            .stored()
+            .has_refresh_token(&SecretString::from("s3cretR"))
+    );
+    bench.login().await.expect_err("still");
+    assert_eq!(bench.endpoint.hits(), 2, "not asked again");
+
+    let restarted = Tokens::new(open(bench.folder.path()), LIMIT);
+    assert_eq!(restarted.status(&bench.account).state, State::NeedsConsent);
+    restarted
+        .obtain(&bench.account, Need::Login)
+        .await
+        .expect_err("nor after a restart");
+    assert_eq!(bench.endpoint.hits(), 2);
+}
+
+#[tokio::test]
+async fn a_new_sign_in_is_noticed_without_a_restart() {
+    let bench = Bench::new(
+        4000,
+        Endpoint::replying(vec![refusal("invalid_grant")]).await,
+    )
+    .await;
+    bench.login().await.expect_err("refused");
+    bench.authorise(0, "fresh", "rt9");
+    assert_eq!(bench.login().await.expect("token"), "fresh");
+    assert_eq!(bench.state(), State::Ok);
+}
+
+#[tokio::test]
+async fn a_living_token_serves_on_whatever_the_endpoint_says() {
+    for reply in [
+        refusal("invalid_grant"),
+        refusal("invalid_client"),
+        Reply::with(503, "Content-Type: text/html\r\n", "<h1>down</h1>"),
+        Reply::Drop,
+        Reply::json(200, r#"{"access_token":"a b"}"#),
+    ] {
+        let bench = Bench::new(3590, Endpoint::replying(vec![reply.clone()]).await).await;
+        for _ in 0..3 {
+            assert_eq!(
+                bench
+                    .login()
+                    .await
+                    .unwrap_or_else(|e| panic!("{reply:?}: {e}")),
+                "old"
+            );
+        }
+        assert_ne!(bench.state(), State::Ok, "{reply:?}");
+        assert!(
+            bench
+                .stored()
+                .has_refresh_token(&SecretString::from("s3cretR"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_living_token_does_not_wait_for_a_silent_endpoint() {
+    let silent = good("new", "rt2").slow(Duration::from_secs(5));
+    let endpoint = Endpoint::replying(vec![silent]).await;
+    let mut bench = Bench::new(3590, endpoint).await;
+    bench.tokens = Tokens::new(open(bench.folder.path()), Duration::from_secs(10));
+    let start = std::time::Instant::now();
+    assert_eq!(bench.login().await.expect("token"), "old");
+    assert!(start.elapsed() < Duration::from_secs(4));
+    bench.tokens.settle().await;
+    assert_eq!(
+        bench.login().await.expect("token"),
+        "new",
+        "the answer was not thrown away"
+    );
+}
+
+#[tokio::test]
+async fn a_login_that_goes_away_does_not_lose_the_answer() {
+    let slow = good("new", "rt2").slow(Duration::from_millis(200));
+    let bench = Arc::new(Bench::new(4000, Endpoint::replying(vec![slow]).await).await);
+    let login = tokio::spawn({
+        let bench = bench.clone();
+        async move { bench.login().await }
+    });
+    while bench.endpoint.hits() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    login.abort();
+    bench.tokens.settle().await;
+    assert!(bench.stored().has_refresh_token(&SecretString::from("rt2")));
+    assert_eq!(bench.login().await.expect("token"), "new");
+    assert_eq!(bench.endpoint.hits(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_token_is_renewed_once_for_all_who_met_it() {
+    let bench = Arc::new(Bench::new(10, Endpoint::replying(vec![good("new", "rt2")]).await).await);
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let bench = bench.clone();
+            tokio::spawn(async move { bench.instead_of("old").await })
+        })
+        .collect();
+    for login in waiting {
+        assert_eq!(login.await.expect("task").expect("token"), "new");
+    }
+    let again = bench.instead_of("new").await.expect_err("just renewed");
+    assert_eq!(again.cause, Cause::Refused);
+    assert_eq!(bench.endpoint.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_renewal_that_brings_the_refused_token_again_is_a_refusal() {
+    let bench = Bench::new(10, Endpoint::replying(vec![good("old", "rt2")]).await).await;
+    assert_eq!(
+        bench.instead_of("old").await.expect_err("same").cause,
+        Cause::Refused
+    );
+}
+
+#[tokio::test]
+async fn a_rotated_token_that_cannot_be_saved_is_given_to_nobody_and_saved_later() {
+    let bench = Bench::new(4000, Endpoint::replying(vec![good("new", "rt2")]).await).await;
+    let in_the_way = bench
+        .folder
+        .path()
+        .join("vault")
+        .join(format!("{ALICE}.grant.new"));
+    std::fs::create_dir(&in_the_way).expect("folder");
+    assert_eq!(
+        bench.login().await.expect_err("not saved").cause,
+        Cause::Token
+    );
+    std::fs::remove_dir(&in_the_way).expect("removed");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(bench.login().await.expect("token"), "new");
+    assert!(bench.stored().has_refresh_token(&SecretString::from("rt2")));
+    assert_eq!(
+        bench.endpoint.hits(),
+        1,
+        "the saved answer was used, not another"
+    );
+}
+
+#[tokio::test]
+async fn a_refresh_token_in_an_unusable_answer_is_saved() {
+    let reply = Reply::json(200, r#"{"access_token":"a\r\nb","refresh_token":"rt2"}"#);
+    let bench = Bench::new(4000, Endpoint::replying(vec![reply]).await).await;
+    assert_eq!(
+        bench.login().await.expect_err("unusable").cause,
+        Cause::Token
+    );
+    assert!(bench.stored().has_refresh_token(&SecretString::from("rt2")));
+}
+
+#[tokio::test]
+async fn a_grant_of_another_registration_is_neither_used_nor_lost() {
+    let mut bench = Bench::new(10, Endpoint::replying(vec![good("new", "rt2")]).await).await;
+    bench.account = account_at(&bench.endpoint.url, ALICE, |provider| {
+        provider.client_id = "other".into()
+    });
+    let failure = bench.login().await.expect_err("foreign");
+    assert_eq!(
+        (failure.cause, bench.state()),
+        (Cause::Consent, State::Unauthorized)
+    );
+    assert!(failure.detail.contains("test-client"), "{}", failure.detail);
+    assert_eq!(bench.endpoint.hits(), 0);
+    assert!(
+        bench
+            .stored()
+            .has_refresh_token(&SecretString::from("s3cretR"))
+    );
+}
+
+#[tokio::test]
+async fn an_account_that_was_never_authorised_says_what_to_run() {
+    let endpoint = Endpoint::replying(vec![Reply::Drop]).await;
+    let account = account_at(&endpoint.url, ALICE, |_| {});
+    let bench = Bench::without_grant(endpoint, account);
+    let failure = bench.login().await.expect_err("no grant");
+    assert_eq!(failure.cause, Cause::Consent);
+    assert!(
+        failure
+            .detail
+            .contains("mailwicket authorize alice@example.com")
+    );
+    assert_eq!(bench.state(), State::Unauthorized);
+}
+
+#[tokio::test]
+async fn an_application_signs_in_by_itself_and_its_token_outlives_a_restart() {
+    let reply = Reply::json(200, r#"{"access_token":"app","expires_in":3600}"#);
+    let endpoint = Endpoint::replying(vec![reply]).await;
+    let account = account_at(&endpoint.url, ALICE, |provider| {
+        provider.flow = Flow::ClientCredentials
+    });
+    let bench = Bench::without_grant(endpoint, account);
+    assert_eq!(bench.login().await.expect("token"), "app");
+    let restarted = Tokens::new(open(bench.folder.path()), LIMIT);
+    assert_eq!(
+        restarted
+            .obtain(&bench.account, Need::Login)
+            .await
+            .expect("token")
+            .expose(),
+        "app"
+    );
+    assert_eq!(bench.endpoint.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_broken_registration_stops_all_its_accounts() {
+    let endpoint = Endpoint::replying(vec![refusal("invalid_client")]).await;
+    let mut registration = provider(&endpoint.url);
+    registration.flow = Flow::ClientCredentials;
+    let registration = Arc::new(registration);
+    let bench = Bench::without_grant(endpoint, account_of(&registration, ALICE));
+    assert_eq!(
+        bench.login().await.expect_err("refused").cause,
+        Cause::Config
+    );
+    let bob = account_of(&registration, "bob@example.com");
+    let failure = bench
+        .tokens
+        .obtain(&bob, Need::Login)
+        .await
+        .expect_err("held back");
+    assert_eq!(failure.cause, Cause::Config);
+    assert_eq!(bench.endpoint.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_reload_looks_at_the_grant_anew_and_may_ask_again() {
+    let mut bench = Bench::new(
+        4000,
+        Endpoint::replying(vec![refusal("invalid_client"), good("new", "rt2")]).await,
+    )
+    .await;
+    assert_eq!(
+        bench.login().await.expect_err("refused").cause,
+        Cause::Config
+    );
+    bench.account = account_at(&bench.endpoint.url, ALICE, |provider| {
+        provider.client_secret = Some(SecretSource::Inline("the right one".to_owned().into()));
+    });
+    assert_eq!(bench.login().await.expect("token"), "new");
+}
+
+#[tokio::test]
+async fn an_unreadable_vault_is_reported_and_not_overwritten() {
+    let bench = Bench::new(10, Endpoint::replying(vec![good("new", "rt2")]).await).await;
+    let path = bench
+        .folder
+        .path()
+        .join("vault")
+        .join(format!("{ALICE}.grant"));
+    std::fs::write(&path, b"damaged").expect("written");
+    let failure = bench.login().await.expect_err("damaged");
+    assert_eq!(
+        (failure.cause, bench.state()),
+        (Cause::Config, State::ConfigError)
+    );
+    assert_eq!(std::fs::read(&path).expect("there"), b"damaged");
+    assert_eq!(bench.endpoint.hits(), 0);
+}
+
+#[tokio::test]
+async fn the_upkeep_renews_ahead_and_then_sleeps() {
+    let bench = Bench::new(3400, Endpoint::replying(vec![good("new", "rt2")]).await).await;
+    let stop = CancellationToken::new();
+    let upkeep = tokio::spawn(
+        bench
+            .tokens
+            .clone()
+            .upkeep(vec![bench.account.clone()], stop.clone()),
+    );
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(bench.endpoint.hits(), 1);
+    assert_eq!(bench.login().await.expect("token"), "new");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(bench.endpoint.hits(), 1);
+    stop.cancel();
+    upkeep.await.expect("ended");
+}
+
+#[tokio::test]
+async fn the_upkeep_retries_with_back_off_and_leaves_lost_consents_alone() {
+    let bench = Bench::new(
+        3400,
+        Endpoint::replying(vec![Reply::json(503, ""), refusal("invalid_grant")]).await,
+    )
+    .await;
+    let stop = CancellationToken::new();
+    let upkeep = tokio::spawn(
+        bench
+            .tokens
+            .clone()
+            .upkeep(vec![bench.account.clone()], stop.clone()),
+    );
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((bench.endpoint.hits(), bench.state()), (1, State::Retrying));
+    tokio::time::sleep(Duration::from_millis(6500)).await;
+    assert_eq!(
+        (bench.endpoint.hits(), bench.state()),
+        (2, State::NeedsConsent)
+    );
+    assert_eq!(bench.login().await.expect("token"), "old", "it lives on");
+    stop.cancel();
+    upkeep.await.expect("ended");
+}
+
+#[test]
+fn the_status_is_json_for_scripts() {
+    let status = crate::token::AccountStatus::new(
+        &Life::new(State::NeedsConsent, Timestamp::UNIX_EPOCH),
+        None,
+        None,
+    );
+    let json = serde_json::to_value(&status).expect("json");
+    assert_eq!(json["state"], "needs-consent");
+    assert_eq!(json["since"], "1970-01-01T00:00:00Z");
+}

@@ -1,0 +1,59 @@
+//! How an account stands, for `status`, the console and notifications.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::grant::Grant;
+use super::life::{Life, State};
+use crate::failure::Failure;
+
+/// How an account stands. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountStatus {
+    /// The state.
+    pub state: State,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why it is not `ok`.
+    pub reason: Option<String>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// When the access token ends.
+    pub expires_at: Option<Timestamp>,
+    /// When the access token was got.
+    pub refreshed_at: Option<Timestamp>,
+    /// When the sign-in itself ends, where the provider says so.
+    pub sign_in_expires_at: Option<Timestamp>,
+    /// When the provider will be asked again after a failure.
+    pub next_try: Option<Timestamp>,
+    /// Who signed in, where the provider says so.
+    pub signed_in_as: Option<String>,
+}
+
+impl AccountStatus {
+    /// From what is known; `trouble` is why the vault could not be read.
+    pub(super) fn new(life: &Life, grant: Option<&Grant>, trouble: Option<Failure>) -> Self {
+        let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let span = grant.and_then(Grant::span);
+        let status = Self {
+            state: life.state,
+            since: life.since,
+            reason: known(&life.reason),
+            remedy: known(&life.remedy),
+            expires_at: span.map(|span| span.until),
+            refreshed_at: span.map(|span| span.from),
+            sign_in_expires_at: grant.and_then(Grant::refresh_expires_at),
+            next_try: life.next_try(),
+            signed_in_as: grant.and_then(Grant::signed_in_as).map(str::to_owned),
+        };
+        match trouble {
+            None => status,
+            Some(failure) => Self {
+                state: State::ConfigError,
+                reason: Some(failure.detail),
+                remedy: None,
+                ..status
+            },
+        }
+    }
+}
