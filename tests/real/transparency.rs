@@ -199,43 +199,65 @@ fn a_client_may_close_its_half_and_still_hear_the_end() {
     assert!(lab().arrived(account, "half-closed").ends_with(&message));
 }
 
-/// The words of the provider's list, and ours, without those about authentication and TLS.
+/// Compared without the words about authentication and TLS.
 #[test]
 fn the_capabilities_before_login_are_those_of_the_provider() {
     let account = &lab().mailbox("capable");
     let wicket = Plan::new().account(account).run();
-    let mut smtp = wicket.connect("smtp");
+    let direct = lab().ports("starttls");
+    for (protocol, list) in [
+        ("smtp", ehlo_words as fn(&mut Wire) -> Vec<String>),
+        ("imap", imap_words),
+        ("pop3", pop3_words),
+    ] {
+        let ours = list(&mut wicket.connect(protocol));
+        let theirs = list(&mut Wire::connect(direct[protocol]));
+        assert_eq!(ours, theirs, "{protocol}");
+    }
+}
+
+fn ehlo_words(smtp: &mut Wire) -> Vec<String> {
     smtp.smtp_reply("220");
-    let ours = smtp.smtp("EHLO localhost", "250");
-    let mut direct = Wire::connect(lab().ports("starttls")["smtp"]);
-    direct.smtp_reply("220");
-    let theirs = direct.smtp("EHLO localhost", "250");
-    assert_eq!(keywords(&ours), keywords(&theirs));
+    let reply = smtp.smtp("EHLO localhost", "250");
+    others(reply.lines().skip(1).filter_map(|line| line.get(4..)))
+}
 
-    let mut imap = wicket.connect("imap");
+fn imap_words(imap: &mut Wire) -> Vec<String> {
     imap.line();
-    let mut direct = Wire::connect(lab().ports("starttls")["imap"]);
-    direct.line();
-    let ours = imap.imap("a", "CAPABILITY");
-    let theirs = direct.imap("a", "CAPABILITY");
-    assert_eq!(imap_words(&ours), imap_words(&theirs));
+    let lines = imap.imap("a", "CAPABILITY");
+    others(lines[0].split(' '))
 }
 
-fn keywords(ehlo: &str) -> Vec<&str> {
-    let lines = ehlo.lines().skip(1).filter_map(|line| line.get(4..));
-    sorted(lines.filter(|line| !line.starts_with("AUTH") && *line != "STARTTLS"))
+fn pop3_words(pop3: &mut Wire) -> Vec<String> {
+    pop3.line();
+    pop3.pop3("CAPA");
+    let lines: Vec<_> =
+        std::iter::from_fn(|| Some(pop3.line()).filter(|line| line != ".")).collect();
+    others(lines.iter().map(String::as_str))
 }
 
-fn imap_words(lines: &[String]) -> Vec<&str> {
+/// What is not about authentication or TLS, in the order of the alphabet.
+fn others<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
+    const LOGIN: [&str; 10] = [
+        "AUTH",
+        "STARTTLS",
+        "STLS",
+        "LOGINDISABLED",
+        "LOGIN-REFERRALS",
+        "SASL",
+        "USER",
+        "APOP",
+        "RESP-CODES",
+        "AUTH-RESP-CODE",
+    ];
     let of_login = |word: &str| {
-        word.starts_with("AUTH=") || ["LOGINDISABLED", "STARTTLS", "SASL-IR"].contains(&word)
+        let end = word.find([' ', '=']).unwrap_or(word.len());
+        LOGIN.contains(&&word[..end]) || word == "SASL-IR"
     };
-    let line = lines.first().expect("a CAPABILITY line");
-    sorted(line.split(' ').filter(|word| !of_login(word)))
-}
-
-fn sorted<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut words: Vec<_> = words.collect();
+    let mut words: Vec<_> = words
+        .filter(|word| !of_login(word))
+        .map(str::to_owned)
+        .collect();
     words.sort_unstable();
     words
 }
