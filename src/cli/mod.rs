@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config, LoadError, Log, Surroundings};
@@ -45,13 +46,13 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Global {
     /// The configuration file
-    #[arg(long, global = true, value_name = "FILE", env = "MAILWICKET_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "MAILWICKET_CONFIG", value_parser = path_or_empty())]
     pub config: Option<PathBuf>,
     /// The folder for tokens and passwords, instead of the one in the configuration
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug, trace
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = log_level)]
     pub log_level: Option<String>,
     /// The form of the log
     #[arg(long, global = true, value_name = "FORMAT")]
@@ -59,6 +60,18 @@ pub struct Global {
     /// Colours in messages
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
+}
+
+/// An empty variable counts as absent, so it must not be an error either.
+fn path_or_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    match config::is_log_level(text) {
+        true => Ok(text.to_owned()),
+        false => Err(config::LEVEL_HINT.to_owned()),
+    }
 }
 
 /// The form of the log.
@@ -135,7 +148,8 @@ impl Global {
     /// # Errors
     /// With the exit code of the command.
     pub fn path(&self) -> Result<PathBuf, Exit> {
-        config::find(self.config.as_deref()).map_err(|error| {
+        let given = self.config.as_deref();
+        config::find(given.filter(|path| !path.as_os_str().is_empty())).map_err(|error| {
             self.say_error(&error);
             Exit::Usage
         })

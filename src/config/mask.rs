@@ -41,8 +41,15 @@ fn descend(value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
     match value.get_ref() {
         DeValue::Table(table) => collect(table, spans),
         DeValue::Array(array) => array.iter().for_each(|item| descend(item, spans)),
+        DeValue::String(text) if has_user(text) => spans.push(value.span()),
         _ => {}
     }
+}
+
+/// Whether a text may be a URL with a password in it.
+fn has_user(text: &str) -> bool {
+    text.split_once("://")
+        .is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 /// Everything within the value of a secret key, except the names of where the secret is.
@@ -80,6 +87,9 @@ fn suspicious_lines(text: &str, spans: &mut Vec<Range<usize>>) {
                 break;
             }
         }
+        if let Some(url) = line.find("://").filter(|_| has_user(line)) {
+            spans.push(start + url..start + line.len());
+        }
         start += line.len();
     }
 }
@@ -97,6 +107,7 @@ mod tests {
     fn secrets_are_hidden_and_nothing_moves() {
         let text = "[provider.a]\nclient-secret = \"hünter2\" # why\nclient_secret='x'\nclient-secret-expires = 2027-01-01\n[vault]\nkey = { file = 'vault.key' }\n[[account]]\npassword-hash = ['hunter2']\n[x]\nkey = { command = ['pass', 'hunter2'] }";
         let out = masked(text);
+        assert!(!masked("token-url = 'https://a:hunter2@b'").contains("hunter2"));
         assert_eq!(out.len(), text.len());
         assert!(!out.contains("nter2"), "{out}");
         assert!(out.contains("client-secret = \"********\" # why"), "{out}");
@@ -114,6 +125,7 @@ mod tests {
             "[a\nclient-secret = 'hunter2'",
             "a = { client-secret = \"hunter2 }",
             "password-hash = [\"hunter2]\nx",
+            "token-url = 'https://a:hunter2@b",
         ] {
             let out = masked(text);
             assert!(!out.contains("hunter2"), "{out}");

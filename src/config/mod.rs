@@ -25,6 +25,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 use url::Url;
 
+pub use self::check::{LEVEL_HINT, is_log_level};
 pub use self::problem::{Problem, Problems};
 pub use self::secret::SecretError;
 pub use self::surroundings::{NotFound, Surroundings, find};

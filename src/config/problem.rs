@@ -78,16 +78,19 @@ impl Problems {
         } else {
             Renderer::plain()
         };
-        let blocks: Vec<_> = self.list.iter().map(|p| self.block(p, &renderer)).collect();
+        let lines = Lines::of(&self.text);
+        let blocks: Vec<_> = (self.list.iter())
+            .map(|problem| self.block(problem, &lines, &renderer))
+            .collect();
         blocks.join("\n\n")
     }
 
-    fn block(&self, problem: &Problem, renderer: &Renderer) -> String {
+    fn block(&self, problem: &Problem, lines: &Lines<'_>, renderer: &Renderer) -> String {
         let path = self.path.display().to_string();
         let title = Level::ERROR.primary_title(problem.message.as_str());
         let mut group = match &problem.span {
             Some(span) => {
-                let line = Line::around(&self.text, span);
+                let line = lines.around(span);
                 let mark = AnnotationKind::Primary.span(line.span);
                 title.element(
                     Snippet::source(line.text)
@@ -120,25 +123,40 @@ struct Line<'a> {
     span: Range<usize>,
 }
 
-impl<'a> Line<'a> {
-    fn around(text: &'a str, span: &Range<usize>) -> Self {
-        let at = floor(text, span.start);
-        let begin = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
-        let line = text[begin..end].trim_end_matches('\r');
-        let from = (at - begin).min(line.len());
-        let to = floor(text, span.end).clamp(begin + from, begin + line.len()) - begin;
-        Self {
-            text: line,
-            number: text[..begin].matches('\n').count() + 1,
-            span: from..to,
-        }
-    }
+/// A text with the starts of its lines, found once: there may be thousands of problems in a long text.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
 }
 
-/// The last character boundary at or before `at`.
-fn floor(text: &str, at: usize) -> usize {
-    text.floor_char_boundary(at)
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let after = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        Self {
+            text,
+            starts: [0].into_iter().chain(after).collect(),
+        }
+    }
+
+    /// The line in which a span begins, however far out of the text the span is.
+    fn around(&self, span: &Range<usize>) -> Line<'a> {
+        let at = self.text.floor_char_boundary(span.start);
+        let number = self.starts.partition_point(|&start| start <= at);
+        let begin = self.starts[number - 1]; // the first line starts at 0, so at least one start is not after `at`
+        let end = self
+            .starts
+            .get(number)
+            .map_or(self.text.len(), |next| next - 1);
+        let line = self.text[begin..end].trim_end_matches('\r');
+        let last = begin + line.len();
+        let from = at.min(last);
+        let to = self.text.floor_char_boundary(span.end).clamp(from, last);
+        Line {
+            text: line,
+            number,
+            span: from - begin..to - begin,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,10 @@ pub struct Dropped(BTreeSet<(usize, String)>);
 impl Dropped {
     /// Whether anything was left out of the table that stands at `table`.
     pub fn any(&self, table: &Range<usize>) -> bool {
-        self.0.iter().any(|(start, _)| *start == table.start)
+        let mut following = self.0.range((table.start, String::new())..);
+        following
+            .next()
+            .is_some_and(|(start, _)| *start == table.start)
     }
 
     /// Whether `key` was left out of the table that stands at `table`.

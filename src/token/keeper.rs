@@ -1,4 +1,4 @@
-//! Gives out access tokens and renews them: the effects around [`super::life`].
+//! Gives out access tokens: the effects around [`super::life`].
 //!
 //! One request is in flight for an account: in this process by the account's gate, whose waiters look again when it is their
 //! turn, and between processes by the vault's lock, after which the record is read again. A request runs in a task of its own, so
@@ -12,19 +12,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
 
 use super::AccessToken;
+use super::entry::{Decision, Entry, Need};
 use super::grant::{Grant, GrantError};
-use super::life::{Brake, Life, State, Step, Trouble, Upkeep};
-use crate::config::{Account, Flow, Provider};
+use super::life::Brake;
+use crate::config::{Account, Provider};
 use crate::failure::{Cause, Failure};
-use crate::oauth::catalogue::Class;
-use crate::oauth::response::{Answer, ErrorAnswer};
-use crate::oauth::{OAuth, OAuthError};
+use crate::oauth::OAuth;
 use crate::password::Verified;
 use crate::stage::Stage;
-use crate::vault::{Guard, Kind, Revision, Vault, VaultError};
+use crate::vault::{Kind, Vault, VaultError};
 
 /// A login whose old token still lives waits no longer than this for a new one.
 const SPARE_PATIENCE: Duration = Duration::from_secs(2);
@@ -32,65 +30,31 @@ const SPARE_PATIENCE: Duration = Duration::from_secs(2);
 /// The tokens of all accounts. Cloning it is cheap and gives the same tokens.
 #[derive(Clone)]
 pub struct Tokens {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    vault: Vault,
+pub(super) struct Inner {
+    pub(super) vault: Vault,
     limit: Duration,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     registrations: Mutex<HashMap<String, Arc<Registration>>>,
     running: TaskTracker,
     /// Tells the upkeep that something became due earlier than it thought.
-    changed: Notify,
+    pub(super) changed: Notify,
     started: Timestamp,
 }
 
 /// A registration's OAuth client, and the brake that all its accounts share.
-struct Registration {
-    oauth: OAuth,
-    brake: Mutex<Brake>,
+pub(super) struct Registration {
+    pub(super) oauth: OAuth,
+    pub(super) brake: Mutex<Brake>,
 }
 
 /// One account's tokens in this process.
 pub(super) struct Slot {
     pub(super) account: Arc<Account>,
-    gate: tokio::sync::Mutex<()>,
+    pub(super) gate: tokio::sync::Mutex<()>,
     entry: Mutex<Entry>,
-}
-
-/// What is known of an account's grant.
-struct Entry {
-    /// Whether the vault was read; `revision` is then the record that `grant` came from.
-    is_loaded: bool,
-    revision: Option<Revision>,
-    grant: Option<Arc<Grant>>,
-    life: Life,
-    /// A grant with a rotated refresh token that the vault did not take; nobody gets its access token before it does.
-    unsaved: Option<Grant>,
-    /// An answer was lost, so the provider may have rotated the refresh token without our knowing.
-    is_ambiguous: bool,
-    /// We are writing the record ourselves, so its new revision is no news.
-    is_writing: bool,
-    used_at: Timestamp,
-    luck: f64,
-}
-
-/// What somebody wants.
-#[derive(Clone, Debug)]
-pub(super) enum Need {
-    /// A token for a login.
-    Login,
-    /// A token in place of this one, which a mail server refused.
-    Instead(AccessToken),
-    /// Nobody waits; a renewal ahead of need, if it is due.
-    Upkeep,
-}
-
-enum Decision {
-    Serve(AccessToken),
-    Renew,
-    Refuse(Failure),
 }
 
 impl Tokens {
@@ -246,7 +210,7 @@ impl Tokens {
         Ok(())
     }
 
-    fn decide(&self, slot: &Slot, registration: &Registration, need: &Need) -> Decision {
+    pub(super) fn decide(&self, slot: &Slot, registration: &Registration, need: &Need) -> Decision {
         let now = Timestamp::now();
         if let Err(failure) = self.notice(slot) {
             // A vault that cannot be read is no reason to stop while the token in memory lives.
@@ -258,159 +222,6 @@ impl Tokens {
         }
         let brake = registration.brake();
         slot.entry().decide(need, now, &brake, &slot.account)
-    }
-
-    /// The one place where a provider is asked for an account's tokens.
-    async fn renew_grant(
-        self,
-        slot: Arc<Slot>,
-        registration: Arc<Registration>,
-        need: Need,
-    ) -> Result<AccessToken, Failure> {
-        let _turn = slot.gate.lock().await;
-        // Whoever had the turn before may have brought what is needed.
-        match self.decide(&slot, &registration, &need) {
-            Decision::Serve(token) => return Ok(token),
-            Decision::Refuse(failure) => return Err(failure),
-            Decision::Renew => {}
-        }
-        let guard = match self.lock_record(&slot).await {
-            Ok(guard) => guard,
-            Err(error) => return self.failed(&slot, &registration, &need, from_lock(&error)),
-        };
-        // And so may another process.
-        match self.decide(&slot, &registration, &need) {
-            Decision::Serve(token) => return Ok(token),
-            Decision::Refuse(failure) => return Err(failure),
-            Decision::Renew => {}
-        }
-        let unsaved = slot.entry().unsaved.take();
-        if let Some(grant) = unsaved {
-            return self.keep(&slot, guard, grant, &registration, &need).await;
-        }
-        if !lock(&registration.brake).admit(Timestamp::now()) {
-            let brake = registration.brake();
-            return slot.entry().fall_back(&need, &brake, &slot.account);
-        }
-        slot.entry().note_force(&need, Timestamp::now());
-        match ask(&slot, &registration.oauth).await {
-            Ok((answer, sent)) => {
-                lock(&registration.brake).release();
-                let grant = slot.entry().granted(&answer, sent, &slot.account);
-                self.keep(&slot, guard, grant, &registration, &need).await
-            }
-            Err(error) => {
-                self.refused(&slot, guard, &registration, &need, error)
-                    .await
-            }
-        }
-    }
-
-    async fn lock_record(&self, slot: &Slot) -> Result<Guard, VaultError> {
-        let (vault, address) = (self.inner.vault.clone(), slot.account.address.clone());
-        blocking(move || vault.lock(Kind::Grant, &address)).await
-    }
-
-    /// Writes the record and gives the lock back.
-    async fn write(&self, slot: &Slot, guard: Guard, grant: &Grant) -> Result<(), VaultError> {
-        let (vault, bytes) = (self.inner.vault.clone(), grant.to_bytes());
-        slot.entry().is_writing = true;
-        let written = blocking(move || vault.write(&guard, &bytes)).await;
-        let mut entry = slot.entry();
-        entry.is_writing = false;
-        entry.revision = Some(written?);
-        Ok(())
-    }
-
-    /// Makes a new grant durable and only then gives its access token out.
-    async fn keep(
-        &self,
-        slot: &Slot,
-        guard: Guard,
-        grant: Grant,
-        registration: &Registration,
-        need: &Need,
-    ) -> Result<AccessToken, Failure> {
-        let written = self.write(slot, guard, &grant).await;
-        let address = &slot.account.address;
-        let mut entry = slot.entry();
-        match written {
-            Ok(()) => {}
-            Err(error) if entry.has_same_refresh_token(&grant) => {
-                warn!(account = %address, %error, "the new access token is kept in memory only");
-            }
-            Err(error) => {
-                entry.unsaved = Some(grant);
-                drop(entry);
-                return self.failed(slot, registration, need, from_lock(&error));
-            }
-        }
-        let token = grant.access_token().cloned();
-        entry.take(grant);
-        if entry.life.succeeded(Timestamp::now()) {
-            info!(account = %address, "the account is ok again");
-        }
-        drop(entry);
-        self.inner.changed.notify_one();
-        let token = token.ok_or_else(|| internal("a grant without an access token"))?;
-        match need {
-            Need::Instead(refused) if *refused == token => Err(just_renewed()),
-            _ => Ok(token),
-        }
-    }
-
-    /// Deals with a refusal: what the provider said decides the state, and no token is ever thrown away.
-    async fn refused(
-        &self,
-        slot: &Slot,
-        guard: Guard,
-        registration: &Registration,
-        need: &Need,
-        error: OAuthError,
-    ) -> Result<AccessToken, Failure> {
-        let trouble = slot.entry().trouble(&error, &slot.account);
-        let concerns_all = error.concerns_all_accounts();
-        {
-            let mut brake = lock(&registration.brake);
-            if concerns_all {
-                brake.failed(Timestamp::now(), &trouble, luck());
-            } else {
-                brake.release();
-            }
-        }
-        let outcome = self.failed(slot, registration, need, trouble);
-        let to_write = slot.entry().after_refusal(error);
-        if let Some(grant) = to_write {
-            let written = self.write(slot, guard, &grant).await;
-            let mut entry = slot.entry();
-            match written {
-                Ok(()) => entry.grant = Some(Arc::new(grant)),
-                Err(error) => {
-                    warn!(account = %slot.account.address, %error, "cannot write the grant");
-                    entry.unsaved =
-                        Some(grant).filter(|grant| !entry.has_same_refresh_token(grant));
-                }
-            }
-        }
-        outcome
-    }
-
-    /// Enters the trouble into the account's life; a login then gets the old token if that still lives.
-    fn failed(
-        &self,
-        slot: &Slot,
-        registration: &Registration,
-        need: &Need,
-        trouble: Trouble,
-    ) -> Result<AccessToken, Failure> {
-        let brake = registration.brake();
-        let mut entry = slot.entry();
-        if entry.life.failed(Timestamp::now(), &trouble, luck()) {
-            let (state, reason) = (entry.life.state, &trouble.reason);
-            warn!(account = %slot.account.address, %state, reason, remedy = trouble.remedy, "no new token");
-        }
-        self.inner.changed.notify_one();
-        entry.fall_back(need, &brake, &slot.account)
     }
 
     /// What the upkeep needs to know: when to look after the account, if ever.
@@ -449,283 +260,28 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
-/// Asks the provider. A lost answer is asked for once more, with the same refresh token: some providers allow for that, and the
-/// others had ended the token already.
-async fn ask(slot: &Slot, oauth: &OAuth) -> Result<(Answer, Timestamp), OAuthError> {
-    let sent = Timestamp::now();
-    match ask_once(slot, oauth).await {
-        Err(error) if error.is_lost() => {
-            slot.entry().is_ambiguous = true;
-            let sent = Timestamp::now();
-            Ok((ask_once(slot, oauth).await?, sent))
-        }
-        outcome => Ok((outcome?, sent)),
-    }
-}
-
-async fn ask_once(slot: &Slot, oauth: &OAuth) -> Result<Answer, OAuthError> {
-    let grant = slot.entry().grant.clone();
-    let refresh_token = grant.as_ref().and_then(|grant| grant.refresh_token());
-    let outcome = match (slot.account.provider.flow, refresh_token) {
-        (Flow::AuthorizationCode, Some(token)) => oauth.refresh(token).await,
-        (Flow::AuthorizationCode, None) => {
-            let answer = ErrorAnswer::plain("invalid_grant", Some("there is no refresh token"));
-            Err(OAuthError::Refused(answer))
-        }
-        (Flow::ClientCredentials, _) => oauth.client_credentials().await,
-    };
-    if outcome.as_ref().is_err_and(OAuthError::may_have_acted) {
-        slot.entry().is_ambiguous = true;
-    }
-    outcome
-}
-
 impl Registration {
-    /// The brake as it is now. Copied, so that no two locks are ever held at once.
-    fn brake(&self) -> Brake {
+    /// The brake as it is now. Copied, so that its lock and an account's are never held together.
+    pub(super) fn brake(&self) -> Brake {
         lock(&self.brake).clone()
     }
 }
 
 impl Slot {
     fn new(account: &Arc<Account>, started: Timestamp) -> Self {
-        let entry = Entry {
-            is_loaded: false,
-            revision: None,
-            grant: None,
-            life: Life::new(State::Unauthorized, started),
-            unsaved: None,
-            is_ambiguous: false,
-            is_writing: false,
-            used_at: started,
-            luck: luck(),
-        };
         Self {
             account: account.clone(),
             gate: tokio::sync::Mutex::default(),
-            entry: Mutex::new(entry),
+            entry: Mutex::new(Entry::new(started)),
         }
     }
 
-    fn entry(&self) -> MutexGuard<'_, Entry> {
+    pub(super) fn entry(&self) -> MutexGuard<'_, Entry> {
         lock(&self.entry)
     }
 }
 
-impl Entry {
-    /// Takes up what the vault holds. A grant of another registration is left where it is, and not used.
-    fn adopt(&mut self, grant: Option<Grant>, revision: Option<Revision>, account: &Account) {
-        if self.revision != revision {
-            self.unsaved = None; // somebody wrote a newer one
-        }
-        (self.is_loaded, self.revision, self.is_ambiguous) = (true, revision, false);
-        let foreign = grant
-            .as_ref()
-            .filter(|grant| !grant.belongs_to(&account.provider));
-        let foreign = foreign.map(Grant::made_with);
-        let grant = grant.filter(|_| foreign.is_none());
-        self.life = match (&grant, account.provider.flow) {
-            (Some(grant), _) => grant.life(),
-            (None, Flow::ClientCredentials) => Life::new(State::Ok, self.life.since),
-            (None, Flow::AuthorizationCode) => never_authorised(foreign, self.life.since, account),
-        };
-        self.grant = grant.map(Arc::new);
-        self.luck = luck();
-    }
-
-    /// Takes up a grant that was just made.
-    fn take(&mut self, grant: Grant) {
-        self.grant = Some(Arc::new(grant));
-        (self.is_ambiguous, self.luck) = (false, luck());
-    }
-
-    fn granted(&self, answer: &Answer, sent: Timestamp, account: &Account) -> Grant {
-        let mut healthy = self.life.clone();
-        healthy.succeeded(Timestamp::now());
-        match &self.grant {
-            Some(grant) => grant.renewed(answer, sent),
-            None => Grant::new(&account.provider, answer, sent),
-        }
-        .in_state(&healthy)
-    }
-
-    /// What has to be written after a refusal: a state that must outlive the process, or a refresh token that came all the same.
-    fn after_refusal(&self, error: OAuthError) -> Option<Grant> {
-        let grant = self.grant.as_deref()?.clone().in_state(&self.life);
-        match error {
-            OAuthError::Unusable(unusable) => {
-                Some(grant.with_refresh_token(unusable.refresh_token?))
-            }
-            _ => (self.life.state != State::Retrying).then_some(grant),
-        }
-    }
-
-    /// Remembers that a renewal begins because a mail server refused the token that is there.
-    fn note_force(&mut self, need: &Need, now: Timestamp) {
-        if let Need::Instead(refused) = need
-            && self.living_token(now).as_ref() == Some(refused)
-        {
-            self.life.forced(now);
-        }
-    }
-
-    fn has_same_refresh_token(&self, grant: &Grant) -> bool {
-        match grant.refresh_token() {
-            None => true,
-            Some(token) => self
-                .grant
-                .as_ref()
-                .is_some_and(|own| own.has_refresh_token(token)),
-        }
-    }
-
-    fn living_token(&self, now: Timestamp) -> Option<AccessToken> {
-        let grant = self.grant.as_ref()?;
-        grant.span().filter(|span| span.is_alive(now))?;
-        grant.access_token().cloned()
-    }
-
-    fn upkeep(&self) -> Upkeep {
-        let grant = self.grant.as_deref();
-        Upkeep {
-            span: grant.and_then(Grant::span),
-            used_at: self.used_at,
-            refresh_until: grant.and_then(Grant::refresh_expires_at),
-            can_lapse: grant.is_some_and(|grant| grant.refresh_token().is_some()),
-            luck: self.luck,
-        }
-    }
-
-    fn decide(&self, need: &Need, now: Timestamp, brake: &Brake, account: &Account) -> Decision {
-        let current = self.living_token(now);
-        let span = self.grant.as_deref().and_then(Grant::span);
-        let step = match need {
-            Need::Instead(refused) if current.as_ref() == Some(refused) => {
-                self.life.when_refused(now, brake)
-            }
-            Need::Upkeep => self.step_of_upkeep(now, brake),
-            Need::Login | Need::Instead(_) if self.unsaved.is_some() => {
-                self.life.at_login(None, now, brake)
-            }
-            Need::Login | Need::Instead(_) => self.life.at_login(span, now, brake),
-        };
-        match (step, current) {
-            (Step::Renew, _) => Decision::Renew,
-            (Step::Serve, Some(token)) => Decision::Serve(token),
-            // Only with a token that could not be saved: its predecessor serves as long as it lives.
-            (Step::Refuse, Some(token)) if matches!(need, Need::Login) => Decision::Serve(token),
-            (Step::Serve | Step::Refuse, _) => {
-                Decision::Refuse(self.refusal(need, now, brake, account))
-            }
-        }
-    }
-
-    fn step_of_upkeep(&self, now: Timestamp, brake: &Brake) -> Step {
-        let due = self.life.due(&self.upkeep(), now);
-        let is_due = self.unsaved.is_some() || due.is_some_and(|due| due <= now);
-        if is_due && self.life.may_ask(now) && brake.is_off(now) {
-            Step::Renew
-        } else {
-            Step::Serve
-        }
-    }
-
-    /// After a renewal that did not happen: the old token for a login, while it lives.
-    fn fall_back(
-        &self,
-        need: &Need,
-        brake: &Brake,
-        account: &Account,
-    ) -> Result<AccessToken, Failure> {
-        let now = Timestamp::now();
-        match (need, self.living_token(now)) {
-            (Need::Login, Some(token)) => Ok(token),
-            _ => Err(self.refusal(need, now, brake, account)),
-        }
-    }
-
-    fn refusal(&self, need: &Need, now: Timestamp, brake: &Brake, account: &Account) -> Failure {
-        let is_healthy = self.life.state == State::Ok;
-        if let (true, Some(trouble)) = (is_healthy, brake.trouble(now)) {
-            return failure(state_of(trouble.class), &trouble.reason, &trouble.remedy);
-        }
-        if matches!(need, Need::Instead(_)) && is_healthy && self.life.was_just_forced(now) {
-            return just_renewed();
-        }
-        let Life {
-            state,
-            reason,
-            remedy,
-            ..
-        } = &self.life;
-        if reason.is_empty() {
-            let reason = format!("no token for {}", account.address);
-            return failure(*state, &reason, remedy);
-        }
-        failure(*state, reason, remedy)
-    }
-
-    /// What a refusal means for this account.
-    fn trouble(&self, error: &OAuthError, account: &Account) -> Trouble {
-        let class = match (error.class(), account.provider.flow) {
-            // Nobody signs in for an application: somebody has to change its rights.
-            (Class::Consent, Flow::ClientCredentials) => Class::Config,
-            (class, _) => class,
-        };
-        let mut reason = error.to_string();
-        if self.is_ambiguous && class == Class::Consent {
-            reason.push_str(
-                "; an earlier answer was lost on the network, and with it perhaps a renewed sign-in",
-            );
-        }
-        Trouble {
-            class,
-            retry_after: error.retry_after(),
-            reason,
-            remedy: error.remedy().replace("ACCOUNT", &account.address),
-        }
-    }
-}
-
-fn never_authorised(foreign: Option<String>, since: Timestamp, account: &Account) -> Life {
-    let mut life = Life::new(State::Unauthorized, since);
-    life.reason = match foreign {
-        Some(made_with) => format!(
-            "the stored sign-in was made with {made_with}, not with the present registration"
-        ),
-        None => "nobody has signed in for this account yet".into(),
-    };
-    life.remedy = format!("Run: mailwicket authorize {}", account.address);
-    life
-}
-
-const fn state_of(class: Class) -> State {
-    match class {
-        Class::Consent => State::NeedsConsent,
-        Class::Config => State::ConfigError,
-        Class::Retry => State::Retrying,
-    }
-}
-
-fn failure(state: State, reason: &str, remedy: &str) -> Failure {
-    let cause = match state {
-        State::NeedsConsent | State::Unauthorized => Cause::Consent,
-        State::ConfigError => Cause::Config,
-        State::Ok | State::Retrying => Cause::Token,
-    };
-    let gap = if remedy.is_empty() { "" } else { ". " };
-    Failure::new(Stage::Token, cause, format!("{reason}{gap}{remedy}"))
-}
-
-fn just_renewed() -> Failure {
-    Failure::new(
-        Stage::Token,
-        Cause::Refused,
-        "the mail server refused a token that had just been renewed",
-    )
-}
-
-fn internal(words: &str) -> Failure {
+pub(super) fn internal(words: &str) -> Failure {
     Failure::new(Stage::Token, Cause::Token, words)
 }
 
@@ -742,35 +298,13 @@ fn from_grant(error: GrantError) -> Failure {
     Failure::new(Stage::Token, Cause::Config, error.to_string())
 }
 
-fn from_lock(error: &VaultError) -> Trouble {
-    Trouble {
-        class: Class::Retry,
-        retry_after: None,
-        reason: error.to_string(),
-        remedy: String::new(),
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
-) -> Result<T, VaultError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(VaultError::Io {
-            action: "work on",
-            path: "the vault".into(),
-            source: std::io::Error::other(error),
-        }),
-    }
-}
-
 /// A poisoned lock only says that a thread panicked; every change under these locks is whole.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A number from 0 to 1. Without randomness everybody gets the middle, which only means less spread.
-fn luck() -> f64 {
+pub(super) fn luck() -> f64 {
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }
 

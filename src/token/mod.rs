@@ -2,9 +2,11 @@
 //!
 //! [`life`] decides, without clock or I/O; [`grant`] is what the vault keeps; [`Tokens`] asks the provider and obeys.
 
+mod entry;
 pub mod grant;
 mod keeper;
 pub mod life;
+mod renewal;
 mod status;
 mod upkeep;
 

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::keeper::{Need, Tokens};
+use super::entry::Need;
+use super::keeper::Tokens;
 use crate::config::Account;
 
 /// Requests of the upkeep under way at a time, so that many accounts do not fall upon one endpoint.

@@ -5,7 +5,9 @@
 mod account;
 mod listener;
 mod provider;
+mod scope;
 mod settings;
+mod url;
 mod value;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_spanned::Spanned;
+
+pub use self::settings::{LEVEL_HINT, is_log_level};
 
 use super::problem::Problem;
 use super::shape::{self, Field, Later};

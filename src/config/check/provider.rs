@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use ::url::Url;
 use serde_spanned::Spanned;
-use url::Url;
 
 use super::super::preset::{self, PRESETS, Preset, fill};
 use super::super::problem::Problem;
 use super::super::shape::{self, Field};
 use super::super::sift::nearest;
-use super::super::{
-    DEFAULT_REDIRECT_URL, DEFAULT_SCOPES, Endpoint, Flow, MechanismChoice, Provider, UpstreamTls,
-};
-use super::{Checker, value};
+use super::super::{DEFAULT_REDIRECT_URL, Endpoint, Flow, MechanismChoice, Provider, UpstreamTls};
+use super::{Checker, url, value};
 use crate::protocol::Protocol;
 use crate::tls;
 
@@ -31,14 +29,14 @@ const OWN_PARAMS: [&str; 8] = [
 ];
 
 /// What the checks of one provider have in common.
-struct Context {
+pub(super) struct Context {
     /// The place of the table.
     span: Range<usize>,
     /// The preset, if one was named and is known.
-    preset: Option<&'static Preset>,
+    pub(super) preset: Option<&'static Preset>,
     /// A preset was named that is not known: what it would have given is not missing.
     excused: bool,
-    flow: Flow,
+    pub(super) flow: Flow,
     tenant: Option<Spanned<String>>,
 }
 
@@ -53,7 +51,7 @@ impl Context {
         Url::parse(&text).ok() // presets parse and tenants are plain: see the tests
     }
 
-    fn is_microsoft(&self) -> bool {
+    pub(super) fn is_microsoft(&self) -> bool {
         self.preset.is_some_and(|preset| preset.tenants)
     }
 }
@@ -101,14 +99,18 @@ impl Checker {
         let [imap, pop3, smtp] = self.servers(servers, &context);
         let redirect_url = self.redirect_url(shape.redirect_url, context.preset);
         let scopes = self.scopes(shape.scopes, &context);
+        let client_secret_expires = shape
+            .client_secret_expires
+            .and_then(|date| self.ok(expiry(&date)));
+        let authorize_params = self.params(shape.authorize_params, context.preset);
+        let ca_file = shape.ca_file.and_then(|file| self.ca_file(file));
+        // All checks are made before the first of these ends the function.
         Some(Provider {
             name: name.into_inner(),
             preset: named,
             client_id: client_id?,
             client_secret,
-            client_secret_expires: shape
-                .client_secret_expires
-                .and_then(|date| self.ok(expiry(&date))),
+            client_secret_expires,
             flow: context.flow,
             issuer,
             authorize_url,
@@ -116,14 +118,14 @@ impl Checker {
             revoke_url,
             redirect_url: redirect_url?,
             scopes,
-            authorize_params: self.params(shape.authorize_params, context.preset),
+            authorize_params,
             imap,
             pop3,
             smtp,
             mechanism: shape
                 .mechanism
                 .map_or(MechanismChoice::Auto, Spanned::into_inner),
-            ca_file: shape.ca_file.and_then(|file| self.ca_file(file)),
+            ca_file,
         })
     }
 
@@ -201,14 +203,14 @@ impl Checker {
 
     fn issuer(&mut self, field: Field<String>, context: &Context) -> Option<String> {
         match field {
-            Some(text) => self.ok(value::issuer(&text)),
+            Some(text) => self.ok(url::issuer(&text)),
             None => context.preset?.issuer(context.tenant()),
         }
     }
 
     fn url(&mut self, field: Field<String>, default: impl Fn() -> Option<Url>) -> Option<Url> {
         match field {
-            Some(text) => self.ok(value::endpoint_url(&text)),
+            Some(text) => self.ok(url::endpoint_url(&text)),
             None => default(),
         }
     }
@@ -348,59 +350,10 @@ impl Checker {
 
     fn redirect_url(&mut self, field: Field<String>, preset: Option<&Preset>) -> Option<Url> {
         match field {
-            Some(text) => self.ok(value::redirect_url(&text)),
+            Some(text) => self.ok(url::redirect_url(&text)),
             None => {
                 Url::parse(preset.map_or(DEFAULT_REDIRECT_URL, |preset| preset.redirect_url)).ok()
             }
-        }
-    }
-
-    fn scopes(&mut self, field: Field<Vec<Spanned<String>>>, context: &Context) -> Vec<String> {
-        let Some(list) = field else {
-            return default_scopes(context);
-        };
-        let mut audience: Option<&'static str> = None;
-        let mut scopes = Vec::new();
-        for text in list.into_inner() {
-            let span = text.span();
-            let Some(scope) = self.ok(value::scope(text)) else {
-                continue;
-            };
-            if let Some(new) = audience_of(&scope, context.is_microsoft()) {
-                self.one_audience(audience.get_or_insert(new), new, &span);
-            }
-            self.default_scope(&scope, &span, context);
-            scopes.push(scope);
-        }
-        scopes
-    }
-
-    /// A token is for one service, and only one for Exchange opens mailboxes.
-    fn one_audience(&mut self, first: &str, new: &str, span: &Range<usize>) {
-        let hint = "ask for https://outlook.office.com/IMAP.AccessAsUser.All and its like in full, and for nothing of another service";
-        if first != new {
-            let message = format!(
-                "this scope is for {new}, the ones before it for {first}; one token cannot be for both"
-            );
-            self.tell(Problem::at(span.clone(), message).hint(hint));
-        } else if new == GRAPH {
-            let message =
-                "this scope gives a token for Microsoft Graph, which the mail servers refuse";
-            self.tell(Problem::at(span.clone(), message).hint(hint));
-        }
-    }
-
-    fn default_scope(&mut self, scope: &str, span: &Range<usize>, context: &Context) {
-        let app = context.flow == Flow::ClientCredentials && context.is_microsoft();
-        if app && !scope.ends_with("/.default") {
-            let problem = Problem::at(
-                span.clone(),
-                "an application asks Microsoft for its permissions as a whole",
-            );
-            self.tell(
-                problem
-                    .hint("remove `scopes`, or write [\"https://outlook.office365.com/.default\"]"),
-            );
         }
     }
 
@@ -463,16 +416,6 @@ fn preset_names(between: &str) -> String {
     names.join(between)
 }
 
-fn default_scopes(context: &Context) -> Vec<String> {
-    let list = match (context.flow, context.preset) {
-        (Flow::AuthorizationCode, Some(preset)) => preset.scopes,
-        (Flow::AuthorizationCode, None) => &DEFAULT_SCOPES[..],
-        (Flow::ClientCredentials, Some(preset)) => preset.app_scopes.unwrap_or_default(),
-        (Flow::ClientCredentials, None) => &[],
-    };
-    list.iter().map(|&scope| scope.to_owned()).collect()
-}
-
 /// The well-known ports: each implies when TLS begins, and the other way round (RFC 8314 §3, RFC 3501, RFC 1939, RFC 6409).
 fn complete(protocol: Protocol, port: Option<u16>, tls: Option<UpstreamTls>) -> (u16, UpstreamTls) {
     let (implicit, starttls): (u16, &[u16]) = match protocol {
@@ -489,24 +432,6 @@ fn complete(protocol: Protocol, port: Option<u16>, tls: Option<UpstreamTls>) -> 
         UpstreamTls::StartTls => starttls[0],
     });
     (port, tls)
-}
-
-const GRAPH: &str = "Microsoft Graph";
-
-/// The service of Microsoft that a scope is for, if it is one of theirs.
-fn audience_of(scope: &str, microsoft: bool) -> Option<&'static str> {
-    let host = Url::parse(scope)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned));
-    match host.as_deref() {
-        Some("graph.microsoft.com") => Some(GRAPH),
-        Some("outlook.office.com" | "outlook.office365.com") => Some("Exchange Online"),
-        // Without a host a permission is one of Graph; the words of OpenID Connect are for all.
-        None if microsoft && !["openid", "profile", "email", "offline_access"].contains(&scope) => {
-            Some(GRAPH)
-        }
-        _ => None,
-    }
 }
 
 /// Whether a token URL of Microsoft is the one for all tenants.

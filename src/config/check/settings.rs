@@ -179,15 +179,25 @@ impl Checker {
     }
 }
 
-/// A filter that `tracing_subscriber` takes. A misspelt level would pass for the name of a module, and log nothing.
 fn log_level(text: Spanned<String>) -> Result<String, Problem> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let level = text.get_ref();
-    let word = level.bytes().all(|byte| byte.is_ascii_alphabetic());
-    let known = LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known));
-    if (word && !known) || EnvFilter::builder().parse(level).is_err() {
-        return Err(Problem::at(text.span(), format!("`{level}` is not a log level"))
-            .hint("write error, warn, info, debug or trace; or a list such as \"info,mailwicket::token=debug\""));
+    match is_log_level(text.get_ref()) {
+        true => Ok(text.into_inner()),
+        false => Err(Problem::at(
+            text.span(),
+            format!("`{}` is not a log level", text.get_ref()),
+        )
+        .hint(LEVEL_HINT)),
     }
-    Ok(text.into_inner())
+}
+
+/// What a log level may be.
+pub const LEVEL_HINT: &str =
+    "write error, warn, info, debug or trace; or a list such as \"info,mailwicket::token=debug\"";
+
+/// Whether it is a filter that `tracing_subscriber` takes. A misspelt level would pass for the name of a module, and log nothing.
+pub fn is_log_level(text: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let word = text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let known = LEVELS.iter().any(|level| text.eq_ignore_ascii_case(level));
+    (known || !word) && EnvFilter::builder().parse(text).is_ok()
 }

@@ -6,8 +6,10 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::*;
-use crate::config::{Identity, SecretSource};
+use crate::config::{Flow, Identity, SecretSource};
+use crate::oauth::response::Answer;
 use crate::oauth::testing::{Endpoint, Reply, provider};
+use crate::token::life::{Life, State};
 
 const LIMIT: Duration = Duration::from_millis(400);
 const ALICE: &str = "alice@example.com";

@@ -1,0 +1,540 @@
+//! The real program against real files: `mailwicket check` and `mailwicket account`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use mailwicket::config::{Config, Flow, SecretSource, Surroundings, UpstreamTls, edit};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+/// A folder with a configuration in it.
+struct Place {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl Place {
+    fn with(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mailwicket.toml");
+        fs::write(&path, text).unwrap();
+        Self { folder, path }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = program();
+        command.arg("--config").arg(&self.path).args(arguments);
+        command.env("HOME", self.folder.path()).output().unwrap()
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.path).unwrap()
+    }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mailwicket"));
+    for variable in [
+        "MAILWICKET_CONFIG",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+        "STATE_DIRECTORY",
+        "HOME",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// What `check` says about a text that has something wrong.
+fn refusal(text: &str) -> String {
+    let output = Place::with(text).run(&["check"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(output.stdout.is_empty());
+    stderr(&output)
+}
+
+const GOOD: &str = r#"# mine
+[provider.p]   # the provider
+preset = "microsoft"
+tenant = "contoso.onmicrosoft.com"
+client-id = "11111111-2222-3333-4444-555555555555"
+
+[[listener]]
+protocol = "imap"
+provider = "p"
+listen = "127.0.0.1:1143"
+
+# Alice
+[[account]]
+address = "alice@contoso.com"
+provider = "p"
+# logins = ["alice"]
+
+[timeouts]
+token = "10s" # short
+"#;
+
+fn parsed(text: &str) -> Config {
+    let around = Surroundings {
+        state_dir: Some("/state".into()),
+        ..Default::default()
+    };
+    Config::parse_in(text, Path::new("x.toml"), &around)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[test]
+fn the_full_example_passes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/full.toml");
+    let output = program()
+        .arg("check")
+        .arg("--config")
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        out.ends_with("full.toml: 5 accounts, 4 listeners, 4 providers\n"),
+        "{out}"
+    );
+}
+
+#[test]
+fn every_problem_is_cited_with_its_place() {
+    // What is written, the place (line:column within it), and what is said; each in an otherwise good file.
+    #[rustfmt::skip] // a table: one case is one line
+    let cases: &[(&str, &str, &str)] = &[
+        ("bogus = 1", "1:1", "unknown key `bogus`"),
+        ("state-dri = 'x'", "1:1", "did you mean `state-dir`?"),
+        ("state-dir = 7", "1:13", "expected a string, found an integer"),
+        ("state-dir = ", "1:13", "error: "),
+        ("state-dir = 'x'\nstate-dir = 'y'", "2:1", "duplicate key"),
+        ("[console]\nlisten = '0.0.0.0:8047'", "2:10", "other machines"),
+        ("[vault]\nkey = 'abc'", "2:7", "must not stand in the configuration"),
+        ("[vault]\nkey = { file = 'a', env = 'b' }", "2:7", "needs one source, not 2"),
+        ("[vault]\nstore = { postgres = 'x' }", "2:9", "not in this version yet"),
+        ("[metrics]\nlisten = '127.0.0.1:1'", "2:10", "not in this version yet"),
+        ("[notify]\ncommand = ['x']", "1:1", "not in this version yet"),
+        ("[timeouts]\ntoken = 'soon'", "2:9", "is not a duration"),
+        ("[timeouts]\ntoken = '0s'", "2:9", "longer than nothing"),
+        ("[timeouts]\nconnect = '20s'\nconnect-total = '10s'", "3:17", "shorter than `connect`"),
+        ("[limits]\nsessions = 0", "2:12", "a number from 1 to"),
+        ("[limits]\nsessions = -1", "2:12", "a number from 1 to"),
+        ("[limits]\nline-before-login = 80", "2:21", "a number from 512"),
+        ("[log]\nlevel = 'inof'", "2:9", "not a log level"),
+        ("[log]\nformat = 'xml'", "2:10", "unknown value `xml`"),
+        ("[provider.p]\npreset = 'gogle'\nclient-id = 'x'", "2:10", "did you mean `google`? this version knows \"microsoft\", \"google\""),
+        ("[provider.p]\npreset = 'google'", "1:1", "`client-id` is missing"),
+        ("[provider.p]\npreset = 'google'\nclient-id = ''", "3:13", "`client-id` is empty"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'YOUR-CLIENT-ID'", "3:13", "is a sample"),
+        ("[provider.p]\npreset = 'google'\nclient-id = '…'", "3:13", "is a sample"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ntenant = 'y'", "4:10", "no meaning"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'", "1:1", "client credentials"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'device-code'", "4:8", "not in this version yet"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'magic'", "4:8", "unknown value `magic`"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'socks5://x'", "4:10", "not in this version yet"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ndevice-url = 'https://x'", "4:14", "not in this version yet"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = { file = 'x' }", "4:15", "not in this version yet"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ntoken-url = 'http://example.com/'", "4:13", "in clear"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nredirect-url = 'https://example.com/'", "4:16", "--method paste"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nscopes = ['a b']", "4:11", "a scope has no spaces"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nauthorize-params = { state = 'x' }", "4:22", "set by mailwicket itself"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nca-file = 'absent.pem'", "4:11", "cannot use the CA file"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nimap = { host = 'x:993' }", "4:17", "is not a host name"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nimap = { port = 993 }", "4:8", "`host` is missing"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nimap = { host = 'x', tls = 'none' }", "4:28", "unknown value `none`"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nclient-secret = {}", "4:17", "needs one source, not 0"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nclient-secret-expires = 12:00:00", "4:25", "is not a date"),
+        ("[provider.p]\nclient-id = 'x'\nimap = { host = 'x' }", "1:1", "`authorize-url` and `token-url` are missing"),
+        ("[provider.p]\nclient-id = 'x'\nissuer = 'https://x'", "1:1", "no mail server"),
+        ("[provider.p]\npreset = 'microsoft'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'", "1:1", "`tenant` is missing"),
+        ("[provider.p]\npreset = 'microsoft'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'\ntenant = 'common'", "6:10", "is not a tenant in which"),
+        ("[provider.p]\npreset = 'microsoft'\nclient-id = 'x'\nflow = 'client-credentials'\ntenant = 'contoso.com'", "1:1", "needs a `client-secret`"),
+        ("[provider.p]\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'\ntoken-url = 'https://login.microsoftonline.com/common/oauth2/v2.0/token'\nimap = { host = 'x' }", "5:13", "for everybody"),
+        ("[provider.p]\npreset = 'microsoft'\nclient-id = 'x'\nscopes = ['https://outlook.office.com/SMTP.Send', 'https://graph.microsoft.com/Mail.Send']", "4:51", "one token cannot be for both"),
+        ("[provider.p]\npreset = 'microsoft'\nclient-id = 'x'\nscopes = ['IMAP.AccessAsUser.All', 'offline_access']", "4:11", "Microsoft Graph, which the mail servers refuse"),
+        ("[provider.'a b']\npreset = 'google'\nclient-id = 'x'", "1:11", "cannot be the name"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'goood'\nlisten = '127.0.0.1:1'", "3:12", "did you mean `good`?"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'", "1:1", "`listen` is missing"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = []", "4:10", "names no address"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '192.168.1.2:143'", "4:10", "other machines"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = 'localhost:1143'", "4:10", "[\"127.0.0.1:1143\", \"[::1]:1143\"]"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = ['127.0.0.1:9', '127.0.0.1:9']", "4:26", "taken already"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:8047'", "4:10", "taken already"),
+        ("[[listener]]\nprotocol = 'pop3'\nprovider = 'good'\nlisten = '127.0.0.1:9'", "3:12", "has no pop3 server"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'", "5:7", "not in this version yet"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = []", "5:23", "not in this version yet"),
+        ("[listener]\nprotocol = 'imap'", "1:1", "double brackets"),
+        ("[[account]]\naddress = 'alice'\nprovider = 'good'", "2:11", "not a mail address"),
+        ("[[account]]\naddress = 'a@x.iam.gserviceaccount.com'\nprovider = 'good'", "2:11", "no mailbox"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nauthorize-as = 'a@x.iam.gserviceaccount.com'", "4:16", "no mailbox"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nlogins = []", "4:10", "nobody could log in"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nlogins = \"a\\u0001\"", "4:10", "control characters"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nidentity = \"a\\u0001\"", "4:12", "control characters"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\n[[account]]\naddress = 'A@B'\nprovider = 'good'", "5:11", "another account"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\n[[account]]\naddress = 'c@d'\nlogins = ['C', 'A@b']\nprovider = 'good'", "6:16", "belongs to the account `a@b` as well"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\npassword-hash = ['secret-password']", "4:18", "not an Argon2id hash"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nmax-upstream = { imap = 1 }", "4:16", "not in this version yet"),
+    ];
+    let good = "\n[provider.good]\nclient-id = 'x'\nissuer = 'https://x'\nimap = { host = 'x' }\n";
+    for (written, place, said) in cases {
+        let out = refusal(&format!("{written}\n{good}"));
+        assert!(
+            out.contains(&format!("mailwicket.toml:{place}\n")),
+            "{written}\n{out}"
+        );
+        assert!(out.contains(said) && out.contains('^'), "{said}\n{out}");
+        assert!(!out.contains("secret-password"), "{out}");
+        assert!(
+            out.ends_with("1 problem in the configuration\n"),
+            "only the one\n{out}"
+        );
+    }
+}
+
+#[test]
+fn several_problems_are_listed_at_once_in_the_order_of_the_file() {
+    let out = refusal(
+        "bogus = 1\n[log]\nlevel = 5\n[provider.p]\npreset = 'google'\nclient-id = 'x'\nscopes = [1, 'a', 2]\n\
+         [[account]]\naddress = 'a'\nprovider = 'q'\n",
+    );
+    let places = ["1:1", "3:9", "7:11", "7:19", "9:11", "10:12"];
+    let found: Vec<_> = places
+        .iter()
+        .map(|place| out.find(&format!(".toml:{place}\n")))
+        .collect();
+    assert!(
+        found.iter().all(Option::is_some) && found.is_sorted(),
+        "{found:?}\n{out}"
+    );
+    assert!(out.ends_with("6 problems in the configuration\n"), "{out}");
+}
+
+#[test]
+fn syntax_errors_are_listed_without_secrets() {
+    let out = refusal("[provider.p]\nclient-secret = \"hunter2\nclient-id = = 'x'\n");
+    assert!(
+        out.contains("mailwicket.toml:2:") && out.contains("mailwicket.toml:3:"),
+        "{out}"
+    );
+    assert!(!out.contains("hunter2"), "{out}");
+}
+
+#[test]
+fn colour_comes_only_when_asked_for() {
+    let place = Place::with("bogus = 1");
+    assert!(!stderr(&place.run(&["check"])).contains('\u{1b}'));
+    assert!(stderr(&place.run(&["check", "--color", "always"])).contains('\u{1b}'));
+}
+
+#[test]
+fn a_missing_file_is_named_and_so_are_the_places_looked_at() {
+    let output = program()
+        .args(["check", "--config", "/nonexistent/x.toml"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cannot read the configuration /nonexistent/x.toml"));
+    let output = program()
+        .arg("check")
+        .env("HOME", "/nonexistent")
+        .env("MAILWICKET_CONFIG", "") // as good as none
+        .output()
+        .unwrap();
+    if !Path::new("/etc/mailwicket/mailwicket.toml").exists() {
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("/nonexistent/.config/mailwicket/mailwicket.toml"));
+    }
+}
+
+#[test]
+fn a_file_that_is_not_text_says_the_line() {
+    let place = Place::with("");
+    fs::write(&place.path, b"# ok\n# \xff\n").unwrap();
+    let output = place.run(&["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("mailwicket.toml:2: "),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_lines_are_taken() {
+    let text = format!("\u{feff}{}", GOOD.replace('\n', "\r\n"));
+    assert_eq!(Place::with(&text).run(&["check"]).status.code(), Some(0));
+    let out = refusal("\u{feff}# x\r\nbogus = 1\r\n");
+    assert!(out.contains(".toml:2:1\n"), "{out}");
+}
+
+#[test]
+fn presets_fill_in_what_is_not_written() {
+    let config = parsed(GOOD);
+    let provider = &config.providers[0];
+    assert_eq!(
+        provider.token_url.as_ref().unwrap().as_str(),
+        "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token"
+    );
+    assert_eq!(provider.redirect_url.as_str(), "http://localhost/");
+    assert!(provider.scopes.contains(&"offline_access".to_owned()));
+    let smtp = provider.smtp.as_ref().unwrap();
+    assert_eq!(
+        (smtp.host.as_str(), smtp.port, smtp.tls),
+        ("smtp.office365.com", 587, UpstreamTls::StartTls)
+    );
+    assert_eq!(config.accounts[0].logins, ["alice@contoso.com"]);
+    assert_eq!(config.accounts[0].identity.smtp, "alice@contoso.com");
+    assert_eq!(config.timeouts.connect_total.as_secs(), 30);
+
+    let google = parsed(
+        "[provider.g]\npreset = 'google'\nclient-id = 'x'\nauthorize-params = { prompt = 'select_account' }",
+    );
+    let google = &google.providers[0];
+    assert_eq!(google.redirect_url.as_str(), "http://127.0.0.1/");
+    let params = [("access_type", "offline"), ("prompt", "select_account")];
+    assert_eq!(
+        google.authorize_params,
+        params.map(|(key, value)| (key.to_owned(), value.to_owned()))
+    );
+}
+
+#[test]
+fn an_application_asks_for_its_permissions_as_a_whole() {
+    let config = parsed(
+        "[provider.p]\npreset = 'microsoft'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = { file = 's' }\ntenant = 'contoso.com'",
+    );
+    let provider = &config.providers[0];
+    assert_eq!(provider.flow, Flow::ClientCredentials);
+    assert_eq!(provider.scopes, ["https://outlook.office365.com/.default"]);
+}
+
+#[test]
+fn the_port_and_tls_of_a_server_follow_from_each_other() {
+    let text = |server: &str| {
+        format!("[provider.p]\nclient-id = 'x'\nissuer = 'http://127.0.0.1:1'\nsmtp = {server}")
+    };
+    for (server, port, tls) in [
+        ("{ host = 'h' }", 465, UpstreamTls::Implicit),
+        ("{ host = 'h', port = 587 }", 587, UpstreamTls::StartTls),
+        (
+            "{ host = 'h', tls = 'starttls' }",
+            587,
+            UpstreamTls::StartTls,
+        ),
+        (
+            "{ host = 'h', port = 587, tls = 'implicit' }",
+            587,
+            UpstreamTls::Implicit,
+        ),
+        ("{ host = 'h', port = 12345 }", 12345, UpstreamTls::Implicit),
+    ] {
+        let config = parsed(&text(server));
+        let smtp = config.providers[0].smtp.as_ref().unwrap();
+        assert_eq!((smtp.port, smtp.tls), (port, tls), "{server}");
+    }
+}
+
+#[test]
+fn paths_are_relative_to_the_file_and_the_vault_key_to_the_state() {
+    let around = Surroundings {
+        state_home: Some("/home/a/.local/state".into()),
+        ..Default::default()
+    };
+    let parse =
+        |text: &str| Config::parse_in(text, Path::new("/etc/mailwicket/x.toml"), &around).unwrap();
+    let file = |config: &Config| match &config.vault_key {
+        SecretSource::File(path) => path.clone(),
+        other => panic!("{other:?}"),
+    };
+    let default = parse("");
+    assert_eq!(
+        default.state_dir,
+        Path::new("/home/a/.local/state/mailwicket")
+    );
+    assert_eq!(file(&default), default.state_dir.join("vault.key"));
+    let written = parse("state-dir = 'state'\n[vault]\nkey = { file = 'vault.key' }");
+    assert_eq!(written.state_dir, Path::new("/etc/mailwicket/state"));
+    assert_eq!(file(&written), Path::new("/etc/mailwicket/vault.key"));
+    assert!(Config::parse_in("", Path::new("/x"), &Surroundings::default()).is_err());
+}
+
+#[test]
+fn warnings_are_words_and_no_failure() {
+    let text = format!(
+        "{GOOD}[provider.idle]\npreset = 'google'\nclient-id = 'x'\nclient-secret-expires = 2020-01-01\n"
+    );
+    let output = Place::with(&text).run(&["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let out = stderr(&output);
+    assert!(
+        out.contains("warning: provider `idle` has no account\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("Google wants") && out.contains("ended on 2020-01-01"),
+        "{out}"
+    );
+}
+
+#[test]
+fn an_account_is_added_listed_and_removed_and_the_rest_stays() {
+    let place = Place::with(GOOD);
+    let output = place.run(&[
+        "account",
+        "add",
+        "bob@contoso.com",
+        "--provider",
+        "p",
+        "--login",
+        "bob",
+        "--login",
+        "b2",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let block = "[[account]]\naddress = \"bob@contoso.com\"\nprovider = \"p\"\nlogins = [\"bob\", \"b2\"]\n";
+    let expected = GOOD.replace("\n\n[timeouts]", &format!("\n\n{block}\n[timeouts]"));
+    assert_eq!(place.text(), expected);
+
+    let listed = place.run(&["account", "list"]);
+    let lines = "alice@contoso.com\tp\talice@contoso.com\nbob@contoso.com\tp\tbob, b2\n";
+    assert_eq!(String::from_utf8(listed.stdout).unwrap(), lines);
+
+    let output = place.run(&["account", "remove", "BOB@contoso.com"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(place.text(), GOOD);
+}
+
+#[test]
+fn a_change_that_would_be_wrong_is_refused_and_not_written() {
+    let place = Place::with(GOOD);
+    for (arguments, said) in [
+        (
+            &["account", "add", "bob@contoso.com", "--provider", "q"][..],
+            "unknown provider `q`",
+        ),
+        (
+            &["account", "add", "Alice@contoso.com", "--provider", "p"],
+            "another account",
+        ),
+        (
+            &["account", "add", "bob", "--provider", "p"],
+            "not a mail address",
+        ),
+        (
+            &["account", "remove", "bob@contoso.com"],
+            "there is no account bob@contoso.com",
+        ),
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+        assert_eq!(place.text(), GOOD);
+    }
+}
+
+#[test]
+fn help_is_no_failure_and_wrong_use_is() {
+    assert_eq!(
+        program().arg("--help").output().unwrap().status.code(),
+        Some(0)
+    );
+    assert_eq!(
+        program().arg("--bogus").output().unwrap().status.code(),
+        Some(2)
+    );
+    assert_eq!(
+        program()
+            .args(["account", "add"])
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(2)
+    );
+}
+
+/// Pieces of a configuration, so that more than the first line of a random text is looked at.
+fn piece() -> impl Strategy<Value = String> {
+    #[rustfmt::skip] // words, not lines
+    const WORDS: &[&str] = &[
+        "[provider.p]", "[[listener]]", "[[account]]", "[account.identity]", "[log]",
+        "[timeouts]", "[vault]", "client-id", "preset", "listen", "address", "client-secret",
+        "key", "scopes", "imap", "provider", " = ", "=", "{", "}", "[", "]", ",", "\"", "'",
+        "\"\"\"", "\n", "\r\n", "\"x\"", "'microsoft'", "{ file = 'x' }", "{ host = 'h' }", "1",
+        "2027-01-01", "true", ".", "é", "\u{feff}", "\0", "#", "\u{1b}[31m",
+    ];
+    prop_oneof![4 => proptest::sample::select(WORDS).prop_map(str::to_owned), 1 => ".{0,4}".prop_map(|s| s)]
+}
+
+fn filled_lines(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect()
+}
+
+/// Parts of a well-formed file, in any order.
+fn block() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(
+        &[
+            "# é\n\n",
+            "\n",
+            "[log]\nlevel = 'info' # é\n",
+            "[timeouts]\n# é\n",
+            "[[account]]\naddress = 'é@x'\n",
+            "# mine\n[[account]]\naddress = 'b@x'\n[account.identity]\nimap = 'b' # é\n# more\n\n",
+            "[[listener]]\nlisten = [\n'127.0.0.1:1',\n]\n",
+        ][..],
+    )
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+        let _ = Config::parse(&text, Path::new("x.toml")).map_err(|problems| problems.render(true));
+    }
+
+    #[test]
+    fn no_odd_configuration_makes_the_parser_panic(pieces in proptest::collection::vec(piece(), 0..40)) {
+        let problems = Config::parse(&pieces.concat(), Path::new("x.toml")).map_err(|problems| problems.to_string());
+        if let Err(shown) = problems {
+            let escapes = shown.contains('\u{1b}');
+            prop_assert!(shown.contains("x.toml") && !escapes);
+        }
+    }
+
+    #[test]
+    fn no_odd_configuration_makes_an_edit_panic(pieces in proptest::collection::vec(piece(), 0..40)) {
+        let text = pieces.concat();
+        let account = edit::NewAccount { address: "new@x".into(), provider: "p".into(), ..Default::default() };
+        if let Ok(added) = edit::add_account(&text, &account) {
+            let removed = edit::remove_account(&added, "new@x");
+            prop_assert!(removed.is_ok(), "{added:?}");
+        }
+    }
+
+    #[test]
+    fn an_edit_changes_nothing_else(
+        bom in any::<bool>(),
+        windows in any::<bool>(),
+        blocks in proptest::collection::vec(block(), 0..6),
+    ) {
+        let text = format!("{}{}", if bom { "\u{feff}" } else { "" }, blocks.concat());
+        let text = if windows { text.replace('\n', "\r\n") } else { text };
+        let account = edit::NewAccount { address: "new@x".into(), provider: "p".into(), ..Default::default() };
+        if let Ok(added) = edit::add_account(&text, &account) {
+            // All but empty lines: those between tables may change.
+            let removed = edit::remove_account(&added, "NEW@x").unwrap();
+            prop_assert_eq!(filled_lines(&removed), filled_lines(&text));
+        } else {
+            prop_assert!(toml::from_str::<toml::Table>(&text).is_err(), "{text:?}");
+        }
+    }
+}
