@@ -182,7 +182,8 @@ fn smtp_commands_in_one_write_with_the_login_are_answered() {
 }
 
 /// As Exim does it: the last chunk and QUIT together, and then no more from this side. In one write, because Postfix
-/// by itself forgets its goodbye when QUIT and the end of the TLS stream come apart from the rest.
+/// forgets its goodbye when QUIT and the end of the TLS stream come apart from the rest. It resets the connection
+/// after its answers, which must be heard all the same.
 #[test]
 fn a_client_may_close_its_half_and_still_hear_the_end() {
     let account = &lab().mailbox("half");
