@@ -51,10 +51,12 @@ impl Dialler {
     /// Connects, secures the connection and hears what the server can do. `name` is what SMTP's EHLO says.
     pub async fn dial(&self, name: Option<&str>) -> Result<Dialled, Failure> {
         let addresses = self.resolve().await?;
-        let connecting = self.first_of(&addresses);
-        let socket = timeout(self.timeouts.connect_total, connecting)
-            .await
-            .map_err(|_| self.failure("no address answered in time".to_owned()))??;
+        let socket = self.connect(&addresses).await?;
+        self.converse(socket, name).await
+    }
+
+    /// Hears what the server at the other end of `socket` can do, securing the connection where it is still in clear.
+    pub async fn converse(&self, socket: Socket, name: Option<&str>) -> Result<Dialled, Failure> {
         let limit = self.timeouts.upstream_login;
         let begun = tokio::time::Instant::now();
         let (stream, machine, profile) =
@@ -81,7 +83,8 @@ impl Dialler {
         Ok(dialled.profile)
     }
 
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+    /// The addresses of the server's host.
+    pub async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
         let Endpoint { host, port, .. } = &self.endpoint;
         let lookup = timeout(self.timeouts.connect, lookup_host((host.as_str(), *port))).await;
         let addresses: Vec<SocketAddr> = match lookup {
@@ -95,13 +98,19 @@ impl Dialler {
         }
     }
 
-    /// Tries one address after the other; every failure is in the error.
+    /// Connects to the first address that answers; every failure is in the error.
+    pub async fn connect(&self, addresses: &[SocketAddr]) -> Result<Socket, Failure> {
+        timeout(self.timeouts.connect_total, self.first_of(addresses))
+            .await
+            .map_err(|_| self.failure("no address answered in time".to_owned()))?
+    }
+
     async fn first_of(&self, addresses: &[SocketAddr]) -> Result<Socket, Failure> {
         let mut failures = Vec::new();
         for address in addresses {
-            let error = match timeout(self.timeouts.connect, self.connect(*address)).await {
+            let error = match timeout(self.timeouts.connect, self.connect_to(*address)).await {
                 Ok(Ok(socket)) => return Ok(socket),
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => explain(&error),
                 Err(_) => format!("no answer within {:?}", self.timeouts.connect),
             };
             tracing::debug!(stage = %Stage::Dial, %address, error, "an address failed");
@@ -110,7 +119,7 @@ impl Dialler {
         Err(self.failure(failures.join("; ")))
     }
 
-    async fn connect(&self, address: SocketAddr) -> io::Result<Socket> {
+    async fn connect_to(&self, address: SocketAddr) -> io::Result<Socket> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         match self.endpoint.tls {
@@ -146,7 +155,7 @@ impl Dialler {
                     let stream = self
                         .secure(tcp)
                         .await
-                        .map_err(|error| self.failure(error.to_string()))?;
+                        .map_err(|error| self.failure(explain(&error)))?;
                     machine.tls_started();
                     stream
                 }
@@ -193,10 +202,47 @@ impl Dialler {
     }
 }
 
-/// A connected socket, before or after its handshake.
-enum Socket {
+/// A connected socket.
+pub enum Socket {
+    /// Before STARTTLS.
     Clear(TcpStream),
+    /// After the handshake of implicit TLS.
     Secured(Box<UpstreamStream>),
+}
+
+/// A failure of a socket or a handshake, with what to do about it where that is known.
+fn explain(error: &io::Error) -> String {
+    use rustls::{CertificateError as Bad, Error};
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>());
+    let advice = match tls {
+        Some(Error::InvalidCertificate(Bad::UnknownIssuer)) => {
+            "nobody trusted has signed its certificate; if a firewall inspects TLS or the server has a private CA, name that CA with `ca-file`"
+        }
+        Some(Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. })) => {
+            "its certificate has expired, or the clock of this machine is wrong"
+        }
+        Some(Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. })) => {
+            "its certificate is not valid yet, or the clock of this machine is wrong"
+        }
+        Some(Error::InvalidCertificate(
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. },
+        )) => "its certificate is for another host; check `host`",
+        Some(Error::InvalidMessage(_)) => {
+            "it does not speak TLS here; check `port`, and whether `tls` must be \"starttls\""
+        }
+        _ => match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                "nobody listens there, or a firewall refuses it; check `host` and `port`"
+            }
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                "it was cut off during the handshake, by the server or a firewall"
+            }
+            _ => return error.to_string(),
+        },
+    };
+    format!("{error} ({advice})")
 }
 
 /// A login that did not succeed.

@@ -64,9 +64,11 @@ pub fn login(port: u16) -> BufReader<TcpStream> {
     tcp.set_read_timeout(Some(Duration::from_secs(30)))
         .expect("a time-out");
     let mut local = BufReader::with_capacity(256 * 1024, tcp);
-    assert!(line(&mut local).starts_with("* OK"), "a greeting");
+    let greeting = line(&mut local);
+    assert!(greeting.starts_with("* OK"), "a greeting, not {greeting:?}");
     local.get_mut().write_all(LOGIN.as_bytes()).expect("sent");
-    assert!(line(&mut local).starts_with("a1 OK"), "a login");
+    let answer = line(&mut local);
+    assert!(answer.starts_with("a1 OK"), "a login, not {answer:?}");
     local
 }
 

@@ -29,9 +29,9 @@ pub fn start() -> Upstream {
     thread::spawn(move || {
         for tcp in listener.incoming().flatten() {
             let config = Arc::clone(&config);
-            let serving = move || {
-                // A peer that goes away in the middle is how most conversations here end.
-                let _ = serve(tcp, config);
+            let serving = move || match serve(tcp, config) {
+                Err(error) if !is_usual(&error) => eprintln!("upstream: {error}"),
+                _ => {}
             };
             thread::Builder::new()
                 .stack_size(256 * 1024)
@@ -73,6 +73,12 @@ fn tls(ca_file: &std::path::Path) -> Arc<ServerConfig> {
             PrivateKeyDer::Pkcs8(key.serialize_der().into()),
         );
     Arc::new(config.expect("a configuration"))
+}
+
+/// Most conversations here end with a peer that just goes away.
+fn is_usual(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 fn serve(tcp: TcpStream, config: Arc<ServerConfig>) -> io::Result<()> {

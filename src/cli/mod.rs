@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod check;
+pub mod doctor;
 pub mod password;
 pub mod run;
 pub mod status;
@@ -35,6 +36,8 @@ pub enum Command {
     Account(account::Args),
     /// Run the proxy in the foreground
     Run(run::Args),
+    /// Try every step of an account's path, with a real login for each protocol
+    Doctor(doctor::Args),
     /// Show how every account and listener stands; fails if an account is not ok
     Status(status::Args),
     /// Local passwords: what mail programs log in with
@@ -136,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args, global),
         Command::Account(args) => account::run(args, global),
         Command::Run(args) => run::run(args, global),
+        Command::Doctor(args) => doctor::run(args, global),
         Command::Status(args) => status::run(args, global),
         Command::Password(args) => password::command(args, global),
     }

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use zeroize::Zeroizing;
 
 use super::{Exit, Global};
-use crate::config::{Account, Config};
+use crate::config::{Account, Config, NoSuchAccount};
 use crate::password::{self, HashError, NamedError, NamedPassword};
 use crate::protocol::Protocol;
 use crate::vault::{Vault, VaultError};
@@ -76,13 +76,8 @@ pub struct Streams<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// The configuration has no such account.
-    #[error("the configuration has no account {wanted:?}; it has: {known}")]
-    Account {
-        /// What was asked for.
-        wanted: String,
-        /// The accounts there are.
-        known: String,
-    },
+    #[error(transparent)]
+    Account(#[from] NoSuchAccount),
     /// What came on standard input cannot be a password.
     #[error("no password on standard input: {0}")]
     Input(&'static str),
@@ -129,13 +124,12 @@ pub fn command(args: Args, global: &Global) -> Exit {
 /// # Errors
 /// [`PasswordError`].
 pub fn run(args: Args, config: &Config, streams: &mut Streams<'_>) -> Result<(), PasswordError> {
-    let accounts: Vec<&Account> = config.accounts.iter().map(AsRef::as_ref).collect();
     let vault = || Vault::open(&config.state_dir, &config.vault_key);
     match args {
         Args::Hash { stdin } => hash(stdin, streams),
-        Args::List { account } => list(&vault()?, find(&accounts, &account)?, streams),
+        Args::List { account } => list(&vault()?, config.account(&account)?, streams),
         Args::Remove { account, name } => {
-            remove(&vault()?, find(&accounts, &account)?, &name, streams)
+            remove(&vault()?, config.account(&account)?, &name, streams)
         }
         Args::Add {
             account,
@@ -145,7 +139,7 @@ pub fn run(args: Args, config: &Config, streams: &mut Streams<'_>) -> Result<(),
             from,
             protocol,
         } => {
-            let account = find(&accounts, &account)?;
+            let account = config.account(&account)?;
             let restrictions = Restrictions { from, protocol };
             add(&vault()?, account, name, stdin, restrictions, streams)
         }
@@ -259,16 +253,6 @@ fn remove(
         "Removed the password {name:?} of {address}; sessions that are open stay open."
     )?;
     Ok(())
-}
-
-fn find<'a>(accounts: &[&'a Account], wanted: &str) -> Result<&'a Account, PasswordError> {
-    let is_wanted = |account: &&&Account| account.address.eq_ignore_ascii_case(wanted);
-    let known = || accounts.iter().map(|account| account.address.as_str());
-    let found = accounts.iter().find(is_wanted).copied();
-    found.ok_or_else(|| PasswordError::Account {
-        wanted: wanted.to_owned(),
-        known: known().collect::<Vec<_>>().join(", "),
-    })
 }
 
 fn obtain(stdin: bool, streams: &mut Streams<'_>) -> Result<Password, PasswordError> {
@@ -451,15 +435,6 @@ mod tests {
             read(&mut &most[..]).unwrap().expose_secret().len(),
             PASSWORD_MAX
         );
-    }
-
-    #[test]
-    fn an_unknown_account_is_answered_with_those_there_are() {
-        let bench = Bench::new(&[]);
-        let accounts = [&*bench.alice];
-        assert!(find(&accounts, "Alice@CONTOSO.com").is_ok());
-        let words = find(&accounts, "eve@x.test").unwrap_err().to_string();
-        assert!(words.contains("it has: alice@contoso.com"), "{words}");
     }
 
     #[test]

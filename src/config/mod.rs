@@ -183,6 +183,39 @@ pub enum LoadError {
     Invalid(#[from] Problems),
 }
 
+impl Config {
+    /// The account of a mailbox; ASCII case is ignored.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn account(&self, address: &str) -> Result<&Arc<Account>, NoSuchAccount> {
+        let found = self
+            .accounts
+            .iter()
+            .find(|account| account.address.eq_ignore_ascii_case(address));
+        found.ok_or_else(|| NoSuchAccount {
+            wanted: address.to_owned(),
+            known: self
+                .accounts
+                .iter()
+                .take(NAMED)
+                .map(|account| account.address.clone())
+                .collect(),
+        })
+    }
+}
+
+/// Accounts that are named to somebody who looked for another.
+const NAMED: usize = 10;
+
+/// The configuration has no such account.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration has no account {wanted:?}; it has: {}", known.join(", "))]
+pub struct NoSuchAccount {
+    wanted: String,
+    known: Vec<String>,
+}
+
 /// One application registration at a provider: how tokens are got, and where mail is.
 #[derive(Clone, Debug)]
 pub struct Provider {

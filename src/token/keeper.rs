@@ -96,7 +96,6 @@ impl Tokens {
     }
 
     /// As [`Tokens::access`], for `doctor`: who runs it holds the key of the vault, which proves more than a password.
-    #[expect(dead_code, reason = "doctor is not written yet")]
     pub(crate) async fn access_for_operator(
         &self,
         account: &Arc<Account>,

@@ -1,0 +1,96 @@
+//! `mailwicket doctor`: tries every step of an account's path and says where it breaks.
+
+use std::sync::Arc;
+
+use super::{Exit, Global, print, say};
+use crate::config::{Account, Config};
+use crate::doctor::{self, Finding};
+use crate::token::Tokens;
+use crate::vault::Vault;
+
+/// The arguments of `doctor`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The mailbox; without it, every one
+    account: Option<String>,
+    /// Print each finding as one JSON object on a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(args: Args, global: &Global) -> Exit {
+    let examined = global.load().and_then(|config| {
+        let accounts = chosen(&config, args.account.as_deref())?;
+        super::block_on(examine(&config, &accounts, &args, global))?
+    });
+    match examined {
+        Ok(true) => Exit::Done,
+        Ok(false) => Exit::Failed,
+        Err(exit) => exit,
+    }
+}
+
+fn chosen(config: &Config, wanted: Option<&str>) -> Result<Vec<Arc<Account>>, Exit> {
+    let Some(wanted) = wanted else {
+        return Ok(config.accounts.clone());
+    };
+    let account = config.account(wanted).map_err(|error| {
+        say(&format!("error: {error}"));
+        Exit::Usage
+    })?;
+    Ok(vec![Arc::clone(account)])
+}
+
+async fn examine(
+    config: &Config,
+    accounts: &[Arc<Account>],
+    args: &Args,
+    global: &Global,
+) -> Result<bool, Exit> {
+    let vault = Vault::open(&config.state_dir, &config.vault_key).map_err(|error| {
+        global.say_error(&error);
+        Exit::Failed
+    })?;
+    let tokens = Tokens::new(vault, config.timeouts.token);
+    let mut all_well = true;
+    let mut printed = Ok(());
+    for account in accounts {
+        doctor::examine(config, &tokens, account, &mut |finding| {
+            all_well &= finding.ok;
+            if printed.is_ok() {
+                printed = show(&finding, args.json);
+            }
+        })
+        .await;
+    }
+    tokens.settle().await;
+    printed.map(|()| all_well)
+}
+
+fn show(finding: &Finding, json: bool) -> Result<(), Exit> {
+    let line = match json {
+        true => serde_json::to_string(finding).map_err(|error| {
+            say(&format!("error: cannot write a finding as JSON: {error}"));
+            Exit::Failed
+        })?,
+        false => words(finding),
+    };
+    print(&line)
+}
+
+fn words(finding: &Finding) -> String {
+    let Finding {
+        account,
+        step,
+        protocol,
+        ok,
+        code,
+        words,
+        milliseconds,
+    } = finding;
+    let mark = if *ok { "ok  " } else { "FAIL" };
+    let protocol = protocol.map(|protocol| protocol.word()).unwrap_or("-");
+    let code = code.map(|code| format!("{code}: ")).unwrap_or_default();
+    format!("{mark}  {account}  {protocol:<4}  {step:<7}  {code}{words}  ({milliseconds} ms)")
+}
