@@ -1,8 +1,10 @@
 //! Local addresses, and a task for every connection.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -11,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::config::Limits;
 use crate::session::{self, Counter};
 use crate::stage::Stage;
 
@@ -50,25 +53,58 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// How many may be there at once.
 #[derive(Clone)]
 pub struct Places {
-    /// Connections that have not logged in.
-    pub strangers: Arc<Semaphore>,
-    /// Connections in all.
-    pub sessions: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+    sessions: Arc<Semaphore>,
+    per_source: usize,
+    /// Connections that have not logged in, by source.
+    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// The place of a connection that has not logged in; it is free again when this is dropped.
+pub struct Stranger {
+    _permit: OwnedSemaphorePermit,
+    source: IpAddr,
+    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Places {
     /// Places as the configuration allows them.
-    pub fn new(limits: &crate::config::Limits) -> Self {
+    pub fn new(limits: &Limits) -> Self {
         Self {
             strangers: Arc::new(Semaphore::new(limits.before_login)),
             sessions: Arc::new(Semaphore::new(limits.sessions)),
+            per_source: limits.before_login_per_source,
+            sources: Arc::default(),
         }
     }
 
-    fn take(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-        let stranger = Arc::clone(&self.strangers).try_acquire_owned().ok()?;
+    fn take(&self, source: IpAddr) -> Option<(Stranger, OwnedSemaphorePermit)> {
         let session = Arc::clone(&self.sessions).try_acquire_owned().ok()?;
+        let permit = Arc::clone(&self.strangers).try_acquire_owned().ok()?;
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sources.entry(source).or_default();
+        if *count >= self.per_source {
+            return None;
+        }
+        *count += 1;
+        let stranger = Stranger {
+            _permit: permit,
+            source,
+            sources: Arc::clone(&self.sources),
+        };
         Some((stranger, session))
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = sources.entry(self.source) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
 
@@ -110,7 +146,7 @@ impl Door {
         if let Err(error) = local.set_nodelay(true) {
             tracing::debug!(parent: &span, %error, "cannot switch TCP_NODELAY on");
         }
-        let Some((stranger, session)) = self.places.take() else {
+        let Some((stranger, session)) = self.places.take(source.ip()) else {
             tracing::warn!(parent: &span, stage = %Stage::Accept, "too many connections; turned away");
             self.tasks
                 .spawn(async move { session::turn_away(&counter, local).await });

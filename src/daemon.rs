@@ -159,6 +159,8 @@ impl Daemon {
             // What does not end now ends with the process.
             let _ = timeout(LAST, self.tasks.wait()).await;
         }
+        // An answer of a token endpoint that is under way may hold a rotated token; its request has a time limit of its own.
+        self.house.tokens.settle().await;
     }
 
     /// Brings what is open in line with the configuration. Everything that can fail comes before anything is closed or changed.

@@ -20,13 +20,15 @@ pub async fn run(port: u16, ca: &str) {
     loop {
         let (mut local, _) = listener.accept().await.expect("a connection");
         let connector = connector.clone();
-        tokio::spawn(async move {
+        let relaying = async move {
             local.set_nodelay(true)?;
             let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
             tcp.set_nodelay(true)?;
             let name = ServerName::try_from("localhost").expect("a name");
             let mut upstream = connector.connect(name, tcp).await?;
             copy_bidirectional(&mut local, &mut upstream).await
-        });
+        };
+        // An end without close_notify is an error here, and usual.
+        tokio::spawn(async { relaying.await.ok() });
     }
 }

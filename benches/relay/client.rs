@@ -65,7 +65,10 @@ pub fn login(port: u16) -> BufReader<TcpStream> {
         .expect("a time-out");
     let mut local = BufReader::with_capacity(256 * 1024, tcp);
     let greeting = line(&mut local);
-    assert!(greeting.starts_with("* OK"), "a greeting, not {greeting:?}");
+    assert!(
+        greeting.starts_with("* OK"),
+        "a greeting on port {port}, not {greeting:?}"
+    );
     local.get_mut().write_all(LOGIN.as_bytes()).expect("sent");
     let answer = line(&mut local);
     assert!(answer.starts_with("a1 OK"), "a login, not {answer:?}");

@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand. Machine output goes to stdout, words to stderr.
 
 pub mod account;
+pub mod authorize;
 pub mod check;
 pub mod doctor;
 pub mod password;
@@ -43,6 +44,8 @@ pub enum Command {
     /// Local passwords: what mail programs log in with
     #[command(subcommand)]
     Password(password::Args),
+    /// Sign in at the provider for a mailbox
+    Authorize(authorize::Args),
 }
 
 /// The options of every subcommand.
@@ -142,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args, global),
         Command::Status(args) => status::run(args, global),
         Command::Password(args) => password::command(args, global),
+        Command::Authorize(args) => authorize::run(args, global),
     }
     .into()
 }

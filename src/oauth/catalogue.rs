@@ -21,7 +21,8 @@ pub enum Class {
 pub struct Meaning {
     /// What has to happen.
     pub class: Class,
-    /// One or two sentences for the administrator; empty when nothing better than the provider's own text is known.
+    /// One or two sentences for the administrator, in which ACCOUNT stands for the account's name; empty when nothing better than
+    /// the provider's own text is known.
     pub remedy: &'static str,
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::accept::Stranger;
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
 use crate::dialogue::{Bounds, Credentials, LoggedIn, Login, Opening, Profile};
@@ -56,7 +57,7 @@ pub async fn serve(
     counter: Arc<Counter>,
     mut local: TcpStream,
     source: SocketAddr,
-    place: impl Send,
+    place: Stranger,
 ) {
     // The dialogue's state is large and short-lived: boxed, it costs nothing once the session is logged in.
     let admitted = Box::pin(admit(&counter, &mut local, source)).await;

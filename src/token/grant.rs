@@ -155,6 +155,11 @@ impl Grant {
         self.refresh_token.as_ref()
     }
 
+    /// The refresh token before that one.
+    pub fn previous_refresh_token(&self) -> Option<&SecretString> {
+        self.previous_refresh_token.as_ref()
+    }
+
     /// Whether its refresh token is this one.
     pub fn has_refresh_token(&self, token: &SecretString) -> bool {
         let same = |own: &SecretString| own.expose_secret() == token.expose_secret();

@@ -26,7 +26,7 @@ const REST: Duration = Duration::from_secs(5);
 
 impl Tokens {
     /// Renews the tokens of `accounts` until `stop`; between two renewals it sleeps. What is under way at the end goes on: see
-    /// [`Tokens::settle`].
+    /// [`Tokens::settle`]. There may be one upkeep at a time: after a reload, stop the former first.
     pub async fn upkeep(self, accounts: Vec<Arc<Account>>, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(AT_A_TIME));
         let mut work = JoinSet::new();

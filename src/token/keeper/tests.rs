@@ -577,3 +577,56 @@ fn the_status_is_json_for_scripts() {
     assert_eq!(json["state"], "needs-consent");
     assert_eq!(json["since"], "1970-01-01T00:00:00Z");
 }
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("log").extend_from_slice(octets);
+        Ok(octets.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn nothing_secret_is_logged_at_the_most_verbose_level() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    // The test's runtime has one thread, so this sees the renewal's task and the HTTP client as well.
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let echo = r#"{"error":"invalid_grant","error_description":"s3cretR and s3cretC"}"#;
+    for reply in [
+        good("s3cretA", "s3cretN"),
+        Reply::json(400, echo),
+        Reply::json(200, r#"{"access_token":["s3cretA"]}"#),
+    ] {
+        let endpoint = Endpoint::replying(vec![reply]).await;
+        let account = account_at(&endpoint.url, ALICE, |provider| {
+            provider.client_secret = Some(SecretSource::Inline("s3cretC".to_owned().into()));
+        });
+        let bench = Bench::without_grant(endpoint, account);
+        bench.authorise(4000, "s3cretO", "s3cretR");
+        let outcome = bench.login().await;
+        let failure = outcome
+            .err()
+            .map(|failure| format!("{failure} {failure:?}"))
+            .unwrap_or_default();
+        let status = format!(
+            "{:?} {:?}",
+            bench.tokens.status(&bench.account),
+            bench.tokens
+        );
+        assert!(!(failure + &status).contains("s3cret"));
+    }
+    let log = String::from_utf8_lossy(&logged.0.lock().expect("log")).into_owned();
+    assert!(log.contains("TRACE"), "it was verbose");
+    assert!(!log.contains("s3cret"), "{log}");
+}

@@ -1,5 +1,11 @@
-use super::*;
 use proptest::prelude::*;
+use secrecy::SecretString;
+
+use super::*;
+use crate::config::Provider;
+use crate::oauth::response::Answer;
+use crate::token::AccessToken;
+use crate::token::grant::Grant;
 
 const HOUR: u64 = 3600;
 
@@ -210,6 +216,25 @@ fn after_a_failure_that_concerns_all_one_request_goes_first() {
     assert!(brake.admit(at(2)) && brake.admit(at(2)));
 }
 
+fn refresh_token(number: u32) -> SecretString {
+    format!("refresh-{number}").into()
+}
+
+fn registration() -> Provider {
+    crate::oauth::testing::provider(&"https://id.example/token".parse().expect("url"))
+}
+
+fn answer(life: u64, rotated: Option<u32>) -> Answer {
+    Answer {
+        access_token: AccessToken::new("token".to_owned().into()).expect("a token"),
+        expires_in: Some(Duration::from_secs(life)),
+        refresh_token: rotated.map(refresh_token),
+        refresh_expires_in: None,
+        scopes: None,
+        id_token: None,
+    }
+}
+
 /// What a simulated endpoint does with one request.
 #[derive(Clone, Debug)]
 enum Fate {
@@ -243,7 +268,8 @@ proptest! {
     fn whatever_the_endpoint_does(events in proptest::collection::vec(event(), 1..200)) {
         let mut life = life();
         let mut span: Option<Span> = None;
-        let (mut refresh_token, mut issued) = (0u32, 0u32);
+        let mut issued = 0u32;
+        let mut grant = Grant::new(&registration(), &answer(1, Some(issued)), at(0));
         let mut quiet_until = at(0);
         let mut consent_lost = false;
         let mut now = at(0);
@@ -264,7 +290,8 @@ proptest! {
             match fate {
                 Fate::Token { life: seconds, rotate } => {
                     span = Some(Span::new(now, Some(Duration::from_secs(seconds.into()))));
-                    if rotate { issued += 1; refresh_token = issued; }
+                    if rotate { issued += 1; }
+                    grant = grant.renewed(&answer(seconds.into(), rotate.then_some(issued)), now);
                     life.succeeded(now);
                     quiet_until = now;
                 }
@@ -276,7 +303,9 @@ proptest! {
                     if let Some(next) = life.next_try() { prop_assert!(next >= quiet_until) }
                 }
             }
-            prop_assert_eq!(refresh_token, issued);
+            grant = Grant::from_bytes(&grant.in_state(&life).to_bytes()).expect("what was written is read");
+            prop_assert!(grant.has_refresh_token(&refresh_token(issued)), "the newest refresh token was lost");
+            prop_assert_eq!(grant.life().state, life.state);
         }
     }
 }

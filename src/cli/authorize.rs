@@ -1,0 +1,379 @@
+//! `mailwicket authorize`: gets the provider's consent for a mailbox and keeps the grant, with or without the daemon running.
+//!
+//! The sign-in URL is the only thing on stdout, on a line of its own; words go to stderr.
+
+mod browser;
+mod check;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio::sync::mpsc;
+use url::Url;
+
+use super::{Exit, Global, say};
+use crate::config::{Account, Config, Flow, NoSuchAccount};
+use crate::oauth::catalogue;
+use crate::oauth::redirect::{Expected, RedirectError, RedirectListener, SIGN_IN_LIMIT};
+use crate::oauth::response::Answer;
+use crate::oauth::{OAuth, OAuthError};
+use crate::tls::TlsError;
+use crate::token::grant::Grant;
+use crate::vault::{Kind, Vault, VaultError};
+
+/// Octets of pasted lines that are tried together.
+const MAX_PASTE: usize = 64 * 1024;
+
+/// The arguments of `authorize`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The mailbox, as in NAME@DOMAIN
+    account: String,
+    /// How the end of the sign-in comes back from the browser
+    #[arg(long, value_name = "METHOD", default_value = "browser")]
+    method: Method,
+    /// Start no browser, only print the address
+    #[arg(long)]
+    no_open: bool,
+}
+
+/// How the end of the sign-in comes back from the browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// The browser is on this machine, or its port is forwarded here
+    Browser,
+    /// Copy the last address from the browser and paste it here
+    Paste,
+}
+
+/// Why an account was not authorised.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorizeError {
+    /// No such account.
+    #[error(transparent)]
+    NoAccount(#[from] NoSuchAccount),
+    /// The provider's `ca-file` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The provider gave no tokens.
+    #[error("{error}{}", on_a_new_line(error.remedy()))]
+    OAuth {
+        /// Why not.
+        #[from]
+        error: OAuthError,
+    },
+    /// The sign-in did not come to its end.
+    #[error("{error}{}", on_a_new_line(remedy_of(error)))]
+    Redirect {
+        /// Why not.
+        #[from]
+        error: RedirectError,
+    },
+    /// The input ended before the address was pasted.
+    #[error("nothing was pasted")]
+    NothingPasted,
+    /// What was granted is of no use; nothing was stored.
+    #[error("{0}; nothing was stored")]
+    Unfit(#[from] check::Unfit),
+    /// The vault did not take the grant.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The address could not be printed.
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl AuthorizeError {
+    /// The exit code that stands for it.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::NoAccount(_) | Self::Tls(_) => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+fn on_a_new_line(words: &str) -> String {
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!("\n{words}")
+    }
+}
+
+fn remedy_of(error: &RedirectError) -> &'static str {
+    match error {
+        RedirectError::Declined(answer) => catalogue::meaning(answer).remedy,
+        _ => "",
+    }
+}
+
+/// Where the command reads and writes.
+pub struct Terminal<'t> {
+    /// For the sign-in URL.
+    pub out: &'t mut (dyn Write + Send),
+    /// For words.
+    pub err: &'t mut (dyn Write + Send),
+    /// Lines that a person pastes; `None` if nobody can.
+    pub lines: Option<mpsc::Receiver<String>>,
+    /// Starts a browser; false if there is none.
+    pub open: fn(&Url) -> bool,
+}
+
+impl Terminal<'_> {
+    fn say(&mut self, words: &str) {
+        // If nobody reads the words, there is nobody to tell.
+        let _ = writeln!(self.err, "{words}");
+    }
+
+    fn print(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.out, "{line}").and_then(|()| self.out.flush())
+    }
+
+    /// The next pasted line; never, if nobody can paste; `None` at the end of the input.
+    async fn line(&mut self) -> Option<String> {
+        match &mut self.lines {
+            Some(lines) => lines.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Runs it on the process's own terminal.
+pub fn run(args: Args, global: &Global) -> Exit {
+    let outcome = global.load().map(|config| on_terminal(&args, &config));
+    match outcome {
+        Ok(Ok(())) => Exit::Done,
+        Ok(Err(error)) => {
+            say(&format!("error: {error}").replace("ACCOUNT", &args.account));
+            error.exit()
+        }
+        Err(exit) => exit,
+    }
+}
+
+fn on_terminal(args: &Args, config: &Config) -> Result<(), AuthorizeError> {
+    let vault = Vault::open(&config.state_dir, &config.vault_key)?;
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let may_paste = args.method == Method::Paste || io::stdin().is_terminal();
+    let mut terminal = Terminal {
+        out: &mut out,
+        err: &mut err,
+        lines: may_paste.then(stdin_lines),
+        open: if args.no_open {
+            |_| false
+        } else {
+            browser::open
+        },
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(authorize(args, config, &vault, &mut terminal))
+}
+
+/// Lines of stdin, read by a thread that may stay behind in a read when the process ends.
+fn stdin_lines() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Gets consent for the account that `args` name and stores the grant in `vault`.
+///
+/// # Errors
+/// See [`AuthorizeError`]; whatever it is, what the vault held before is still there.
+pub async fn authorize(
+    args: &Args,
+    config: &Config,
+    vault: &Vault,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), AuthorizeError> {
+    let account = Arc::clone(config.account(&args.account)?);
+    // A record that cannot be replaced is better known before somebody signs in than after.
+    vault.read(Kind::Grant, &account.address)?;
+    let oauth = OAuth::new(account.provider.clone(), config.timeouts.token)?;
+    match account.provider.flow {
+        Flow::AuthorizationCode => person(args, &account, &oauth, vault, terminal).await,
+        Flow::ClientCredentials => application(&account, &oauth, vault, terminal).await,
+    }
+}
+
+/// A person signs in (RFC 6749 §4.1).
+async fn person(
+    args: &Args,
+    account: &Account,
+    oauth: &OAuth,
+    vault: &Vault,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), AuthorizeError> {
+    let listener = match args.method {
+        Method::Browser => Some(RedirectListener::bind(&account.provider.redirect_url).await?),
+        Method::Paste => None,
+    };
+    let redirect = match &listener {
+        Some(listener) => listener.url().clone(),
+        None => without_port_zero(&account.provider.redirect_url),
+    };
+    let who = account.authorize_as.as_deref().unwrap_or(&account.address);
+    let sign_in = oauth.sign_in(&redirect, who).await?;
+    terminal.say(&format!("Sign in as {who} at this address:"));
+    terminal.print(sign_in.url.as_str())?;
+    explain(&sign_in.url, listener.as_ref(), terminal);
+
+    let code = wait(listener, &sign_in.expected, terminal).await?;
+    let sent = Timestamp::now();
+    let answer = oauth.exchange(sign_in, code).await?;
+    let checked = check::check(&answer, account)?;
+    for warning in &checked.warnings {
+        terminal.say(&format!("warning: {warning}"));
+    }
+    let grant =
+        Grant::new(&account.provider, &answer, sent).signed_in(checked.signed_in_as.clone());
+    store(vault, account, grant).await?;
+    let by = checked
+        .signed_in_as
+        .map(|name| format!(" by {name}"))
+        .unwrap_or_default();
+    terminal.say(&format!("{} is authorised{by}.", account.address));
+    Ok(())
+}
+
+/// The application signs in by itself (RFC 6749 §4.4): nobody is needed, so this tries it and keeps the token.
+async fn application(
+    account: &Account,
+    oauth: &OAuth,
+    vault: &Vault,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), AuthorizeError> {
+    let sent = Timestamp::now();
+    let answer: Answer = oauth.client_credentials().await?;
+    store(vault, account, Grant::new(&account.provider, &answer, sent)).await?;
+    terminal.say(&format!(
+        "The application signed in by itself; nobody has to. Whether it may open {0} is shown by: mailwicket doctor {0}",
+        account.address
+    ));
+    Ok(())
+}
+
+fn explain(url: &Url, listener: Option<&RedirectListener>, terminal: &mut Terminal<'_>) {
+    let Some(listener) = listener else {
+        terminal.say(
+            "After the sign-in the browser shows an address that it cannot load. Copy that whole address, paste it here \
+             and press Enter:",
+        );
+        return;
+    };
+    let opened = (terminal.open)(url);
+    let port = listener.url().port().unwrap_or_default();
+    let also = if terminal.lines.is_some() {
+        ", or paste the address that the browser ends at here"
+    } else {
+        ""
+    };
+    if opened {
+        terminal.say("A browser was started.");
+    }
+    terminal.say(&format!(
+        "Waiting for the browser on this machine. From another one, forward the port (ssh -L {port}:localhost:{port}){also}."
+    ));
+}
+
+/// A redirect URL for pasting needs no listener; "any free port" means none.
+fn without_port_zero(url: &Url) -> Url {
+    let mut url = url.clone();
+    if url.port() == Some(0) {
+        // Only URLs without a host refuse this, and the check of the configuration refuses those.
+        let _ = url.set_port(None);
+    }
+    url
+}
+
+/// Waits for the redirect, however it comes.
+async fn wait(
+    listener: Option<RedirectListener>,
+    expected: &Expected,
+    terminal: &mut Terminal<'_>,
+) -> Result<SecretString, AuthorizeError> {
+    match listener {
+        None => pasted(expected, terminal)
+            .await?
+            .ok_or(AuthorizeError::NothingPasted),
+        Some(listener) => {
+            let redirected = listener.wait(expected.clone(), SIGN_IN_LIMIT);
+            tokio::pin!(redirected);
+            tokio::select! {
+                outcome = &mut redirected => return Ok(outcome?),
+                outcome = pasted(expected, terminal) => if let Some(code) = outcome? { return Ok(code) }
+            }
+            // The end of the input is no reason to stop listening.
+            Ok(redirected.await?)
+        }
+    }
+}
+
+/// Reads lines until they make the redirect of this sign-in; `None` at the end of the input.
+async fn pasted(
+    expected: &Expected,
+    terminal: &mut Terminal<'_>,
+) -> Result<Option<SecretString>, AuthorizeError> {
+    let mut so_far = String::new();
+    while let Some(line) = terminal.line().await {
+        if line.trim().is_empty() {
+            continue;
+        }
+        so_far.push_str(&line);
+        // A terminal may have cut the address into lines.
+        let outcome = match expected.read_pasted(&line) {
+            Err(RedirectError::Stray(_)) if so_far.len() > line.len() => {
+                expected.read_pasted(&so_far)
+            }
+            outcome => outcome,
+        };
+        match outcome {
+            Err(RedirectError::Stray(reason)) => {
+                terminal.say(&format!("This is not the address that the sign-in ended at ({reason}). Paste the whole of it:"));
+            }
+            outcome => return Ok(Some(outcome?)),
+        }
+        if so_far.len() > MAX_PASTE {
+            so_far.clear();
+        }
+    }
+    Ok(None)
+}
+
+/// Puts the grant in the place of the former one, under the lock that the daemon's renewals take as well.
+async fn store(vault: &Vault, account: &Account, grant: Grant) -> Result<(), VaultError> {
+    let (vault, address, provider) = (
+        vault.clone(),
+        account.address.clone(),
+        account.provider.clone(),
+    );
+    let work = move || {
+        let guard = vault.lock(Kind::Grant, &address)?;
+        let former = vault.read(Kind::Grant, &address)?;
+        let former = former.and_then(|record| Grant::from_bytes(&record.bytes).ok());
+        let grant = match former.filter(|former| former.belongs_to(&provider)) {
+            Some(former) => grant.succeeding(&former),
+            None => grant,
+        };
+        vault.write(&guard, &grant.to_bytes()).map(drop)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
