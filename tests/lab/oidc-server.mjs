@@ -26,7 +26,8 @@ function note(kind, token) {
 
 // ---- the provider -------------------------------------------------------------------------------------------
 
-const loopback = ['http://127.0.0.1/callback', 'http://localhost/callback', 'http://[::1]/callback'];
+// Any port of these; the path must be one of two.
+const loopback = ['127.0.0.1', 'localhost', '[::1]'].flatMap((host) => [`http://${host}/`, `http://${host}/callback`]);
 const lifetime = (ctx, token) => lifetimes.get(token.accountId ?? DAEMON_MAILBOX) ?? lifetimes.get('') ?? 3600;
 
 const provider = new Provider(issuer, {

@@ -157,6 +157,16 @@ pub struct Wicket {
     ports: BTreeMap<String, u16>,
 }
 
+/// A child that does not outlive a test that fails.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 struct Daemon {
     process: Child,
     words: Arc<Mutex<String>>,
@@ -216,12 +226,12 @@ impl Wicket {
         let mut command = self.binary();
         command.args(["authorize", account, "--no-open"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = command.spawn().expect("the binary runs");
-        let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let mut process = Guarded(command.spawn().expect("the binary runs"));
+        let mut lines = BufReader::new(process.0.stdout.take().expect("piped")).lines();
         let url = lines.find_map(|line| line.ok().filter(|line| line.starts_with("http")));
         self.browse(account, &url.expect("authorize prints a sign-in address"));
         lines.for_each(drop);
-        let status = process.wait().expect("it ends");
+        let status = process.0.wait().expect("it ends");
         assert!(status.success(), "authorize {account}: {status}");
     }
 
@@ -235,8 +245,7 @@ impl Wicket {
         };
         let jar = self.folder().join(format!("cookies-{account}"));
         let mut curl = program("curl");
-        curl.args(["-sSL", "--fail", "-o", "/dev/null", "-c"])
-            .arg(&jar);
+        curl.args(["-sSL", "--fail-with-body", "-c"]).arg(&jar);
         curl.arg("-b").arg(&jar).arg(format!("{url}{hint}"));
         succeeds(&mut curl);
         fs::remove_file(jar).expect("curl made a jar");
