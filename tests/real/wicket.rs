@@ -256,7 +256,7 @@ impl Wicket {
         let output = self.command(&["status", "--json"]);
         let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let accounts = status["accounts"].as_array().expect("accounts");
-        let account = accounts.iter().find(|entry| entry["address"] == account);
+        let account = accounts.iter().find(|entry| entry["account"] == account);
         let state = account.and_then(|entry| entry["state"].as_str());
         state.expect("the account's state").to_owned()
     }
