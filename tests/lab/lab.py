@@ -194,7 +194,7 @@ mailbox_list_index = no
 pop3_no_flag_updates = yes
 lda_mailbox_autocreate = yes
 default_vsz_limit = 0
-default_client_limit = 2000
+default_client_limit = 4000
 default_process_limit = 600
 imap_idle_notify_interval = 2 mins
 passdb {{

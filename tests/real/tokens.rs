@@ -23,6 +23,7 @@ fn laid_out_with_an_expired_token(account: &str) -> Wicket {
     lab().access_tokens_live(account, 1);
     wicket.authorize(account);
     lab().wait_for_expiry(account);
+    wicket.wait_for_expiry(account);
     wicket
 }
 
@@ -95,6 +96,19 @@ fn a_token_the_server_refuses_is_renewed_once() {
         wicket.logs_in(protocol, account);
         assert_eq!(refreshes(account), 1, "{protocol}");
     }
+}
+
+#[test]
+fn logins_with_a_refused_token_at_the_same_time_share_its_renewal() {
+    let account = &lab().mailbox("shared");
+    let wicket = Plan::new().account(account).run();
+    lab().control("kill-access-tokens", &json!({"account": account}));
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| wicket.logs_in("imap", account));
+        }
+    });
+    assert_eq!(refreshes(account), 1);
 }
 
 #[test]

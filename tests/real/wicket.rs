@@ -253,12 +253,26 @@ impl Wicket {
 
     /// What `status --json` says about an account's state.
     pub fn state(&self, account: &str) -> String {
+        let state = self.status(account)["state"].clone();
+        state.as_str().expect("a state").to_owned()
+    }
+
+    /// Returns when mailwicket, too, knows that the access token is over: it counts whole seconds from the answer.
+    pub fn wait_for_expiry(&self, account: &str) {
+        eventually("the end of the access token", || {
+            let status = self.status(account);
+            let end = status["expires-at"].as_str().expect("a time");
+            let end: jiff::Timestamp = end.parse().expect("RFC 3339");
+            (end < jiff::Timestamp::now()).then_some(())
+        });
+    }
+
+    fn status(&self, account: &str) -> serde_json::Value {
         let output = self.command(&["status", "--json"]);
         let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let accounts = status["accounts"].as_array().expect("accounts");
-        let account = accounts.iter().find(|entry| entry["account"] == account);
-        let state = account.and_then(|entry| entry["state"].as_str());
-        state.expect("the account's state").to_owned()
+        let line = accounts.iter().find(|line| line["account"] == account);
+        line.expect("a line about the account").clone()
     }
 
     // ---- life ----
