@@ -330,6 +330,7 @@ impl House {
                 endpoint: endpoint.clone(),
                 tls: Arc::clone(tls),
                 timeouts: self.config.timeouts.clone(),
+                known: Arc::default(),
             }),
             _ => Err(StartError::NoServer {
                 provider: provider.name.clone(),

@@ -40,6 +40,17 @@ pub struct Args {
     no_open: bool,
 }
 
+impl Args {
+    /// For `account`, with the default method, and no browser started.
+    pub fn for_account(account: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            method: Method::Browser,
+            no_open: true,
+        }
+    }
+}
+
 /// How the end of the sign-in comes back from the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {

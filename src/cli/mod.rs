@@ -3,6 +3,7 @@
 pub mod account;
 pub mod authorize;
 pub mod check;
+pub mod demo;
 pub mod doctor;
 pub mod password;
 pub mod run;
@@ -31,6 +32,8 @@ struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// See it work: a sandbox provider, the real proxy, and a message that travels; nothing to configure
+    Demo(demo::Args),
     /// Check the configuration and show everything that is wrong in it
     Check(check::Args),
     /// List, add and remove the mailboxes of the configuration
@@ -121,6 +124,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The command line as a whole, for documents and completions.
+pub fn command() -> clap::Command {
+    use clap::CommandFactory;
+    Cli::command()
+}
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -139,6 +148,7 @@ pub fn main() -> ExitCode {
     let global = &cli.global;
     let command = cli.command.unwrap_or(Command::Run(run::Args::default()));
     match command {
+        Command::Demo(args) => demo::run(args, global),
         Command::Check(args) => check::run(args, global),
         Command::Account(args) => account::run(args, global),
         Command::Run(args) => run::run(args, global),

@@ -281,6 +281,19 @@ impl LoggedIn {
     }
 }
 
+#[cfg(test)]
+impl LoggedIn {
+    /// What a test of later stages pretends that a provider said.
+    pub(crate) fn pretended(leftovers: &[u8]) -> Self {
+        let mut held = Outgoing::default();
+        held.push(leftovers);
+        Self {
+            reply: Outgoing::default(),
+            leftovers: held,
+        }
+    }
+}
+
 /// Why an upstream conversation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamFailure {

@@ -2,6 +2,8 @@
 
 mod counters;
 mod log;
+mod timing;
 
 pub use counters::{AccountFigures, Counters, ListenerFigures, Session};
 pub use log::init;
+pub use timing::timed;

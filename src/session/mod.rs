@@ -13,7 +13,7 @@ use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
 use crate::dialogue::{Bounds, Credentials, LoggedIn, Login, Opening, Profile};
 use crate::failure::{Cause, Failure};
-use crate::observe::Counters;
+use crate::observe::{Counters, timed};
 use crate::password::{Passwords, Verified};
 use crate::profiles::Profiles;
 use crate::relay::{Traffic, relay};
@@ -76,7 +76,7 @@ async fn admit(
 ) -> Result<(Opened, Opening), End> {
     let mut conversation = Conversation::begin(counter);
     loop {
-        let credentials = conversation.credentials(local).await?;
+        let credentials = timed(Stage::Dialogue, conversation.credentials(local)).await?;
         let login = open(
             counter,
             &credentials,
@@ -107,17 +107,23 @@ async fn open(
     promised: Option<Profile>,
 ) -> Result<Opened, Failure> {
     let protocol = counter.listener.protocol;
-    let verified = counter
-        .passwords
-        .verify(credentials, protocol, source.ip())
-        .await?;
-    let dial = || dial(counter, name.as_deref(), promised.as_ref());
-    let (token, dialled) = tokio::try_join!(counter.tokens.access(&verified), dial())?;
+    let verifying = counter.passwords.verify(credentials, protocol, source.ip());
+    let verified = timed(Stage::Password, verifying).await?;
+    let dial = || {
+        timed(
+            Stage::Dial,
+            dial(counter, name.as_deref(), promised.as_ref()),
+        )
+    };
+    let access = timed(Stage::Token, counter.tokens.access(&verified));
+    let (token, dialled) = tokio::try_join!(access, dial())?;
     match login(counter, &verified, dialled, &token).await {
         Err(LoginFailure::TokenRefused(refused)) => {
             tracing::debug!(stage = %Stage::Login, %refused, "renewing the token once");
-            let (token, dialled) =
-                tokio::try_join!(counter.tokens.renew(&verified, &token), dial())?;
+            let (token, dialled) = tokio::try_join!(
+                timed(Stage::Token, counter.tokens.renew(&verified, &token)),
+                dial()
+            )?;
             login(counter, &verified, dialled, &token)
                 .await
                 .map_err(LoginFailure::into_failure)
@@ -160,7 +166,7 @@ async fn login(
         host: &counter.dialler.endpoint.host,
         port: counter.dialler.endpoint.port,
     };
-    let (upstream, logged_in) = dialled.login(&login).await?;
+    let (upstream, logged_in) = timed(Stage::Login, dialled.login(&login)).await?;
     Ok(Opened {
         account,
         upstream,

@@ -320,7 +320,10 @@ async fn an_application_needs_nobody() {
 #[tokio::test]
 async fn an_unknown_account_is_a_usage_error_that_names_the_known() {
     let bench = Bench::new(tokens(""), "").await;
-    let error = bench.config.account("bob@example.com").expect_err("unknown");
+    let error = bench
+        .config
+        .account("bob@example.com")
+        .expect_err("unknown");
     let error = AuthorizeError::from(error);
     assert_eq!(error.exit(), Exit::Usage);
     assert!(error.to_string().contains(ALICE));
