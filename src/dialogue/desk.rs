@@ -29,21 +29,22 @@ impl Desk {
         }
     }
 
+    /// Says something, unless the last words are said.
     pub(super) fn say(&mut self, reply: &str) {
-        self.out.push(reply.as_bytes());
-    }
-
-    /// Ends the conversation as soon as everything is said.
-    pub(super) fn close(&mut self, ending: Ending) {
-        self.ending = Some(ending);
-    }
-
-    /// Says the last words and ends the conversation, unless that has happened already.
-    pub(super) fn part(&mut self, farewell: &str, ending: Ending) {
         if self.ending.is_none() {
-            self.say(farewell);
-            self.close(ending);
+            self.out.push(reply.as_bytes());
         }
+    }
+
+    /// Ends the conversation as soon as everything is said; what ended it first is what counts.
+    pub(super) fn close(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    /// Says the last words and ends the conversation.
+    pub(super) fn part(&mut self, farewell: &str, ending: Ending) {
+        self.say(farewell);
+        self.close(ending);
     }
 
     /// Counts a command that makes no sense; at `limit` the conversation ends.

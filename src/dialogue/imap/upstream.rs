@@ -369,6 +369,9 @@ impl Upstream for ImapUpstream {
     }
 
     fn login(&mut self, login: &Login<'_>) {
+        if !matches!(self.state, State::ExpectLogin) {
+            return; // never before the list is in hand, never twice
+        }
         let mechanism = match Mechanism::choose(login.mechanism, &self.mechanisms()) {
             Ok(mechanism) => mechanism,
             Err(failure) => {

@@ -271,6 +271,9 @@ impl Upstream for Pop3Upstream {
     }
 
     fn login(&mut self, login: &Login<'_>) {
+        if !matches!(self.state, State::ExpectLogin) {
+            return; // never before the list is in hand, never twice
+        }
         self.state = State::Done;
         match Mechanism::choose(login.mechanism, &self.mechanisms()) {
             Ok(mechanism) => {

@@ -305,6 +305,9 @@ impl Upstream for SmtpUpstream {
     }
 
     fn login(&mut self, login: &Login<'_>) {
+        if !matches!(self.state, State::ExpectLogin) {
+            return; // never before the list is in hand, never twice
+        }
         self.state = State::Done;
         let mechanism = match Mechanism::choose(login.mechanism, &self.mechanisms()) {
             Ok(mechanism) => mechanism,

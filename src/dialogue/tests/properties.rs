@@ -535,6 +535,36 @@ proptest! {
     }
 
     #[test]
+    fn our_servers_part_once_whenever_they_are_interrupted(
+        protocol in select(&PROTOCOLS[..]),
+        input in pieces(&LOCAL),
+        interruption in select(vec![Interruption::Timeout, Interruption::Shutdown, Interruption::Limit]),
+    ) {
+        let mut machine = local(protocol, BOUNDS, None);
+        let fits = input.len().min(machine.room());
+        machine.receive(&input[..fits]);
+        // As far as it gets without a verdict; verdicts that nobody asked for change nothing.
+        let ending = loop {
+            match machine.step() {
+                Step::Send(_) => {}
+                Step::NeedInput => break None,
+                Step::Event(LocalEvent::Close(ending)) => break Some(ending),
+                Step::Event(_) => break None,
+            }
+        };
+        machine.interrupt(interruption);
+        while let Step::Send(_) = machine.step() {}
+        machine.interrupt(Interruption::Timeout);
+        machine.refuse(&failure(Cause::Upstream));
+        machine.profile(Ok(&Profile::default()));
+        let expected = ending.unwrap_or(Ending::Interrupted(interruption));
+        match machine.step() {
+            Step::Event(LocalEvent::Close(closed)) => prop_assert_eq!(closed, expected),
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    #[test]
     fn a_list_that_is_shown_holds_nothing_but_sound_words(
         protocol in select(&PROTOCOLS[..]),
         words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..10),
@@ -573,6 +603,37 @@ fn the_conversations_that_go_far_do_so() {
             assert!(last.ends_with("[]"), "{protocol} {tls:?}: {seen:?}");
         }
     }
+}
+
+#[test]
+fn a_login_that_comes_too_early_or_twice_sends_nothing() {
+    let token = token(SECRET);
+    let login = Login {
+        identity: IDENTITY,
+        token: &token,
+        mechanism: MechanismChoice::Auto,
+        host: "mail.example.com",
+        port: 993,
+    };
+    for protocol in PROTOCOLS {
+        for tls in [UpstreamTls::Implicit, UpstreamTls::StartTls] {
+            let mut machine = upstream(protocol, tls, &[7; 40], None);
+            machine.login(&login);
+            assert!(matches!(machine.step(), Step::NeedInput));
+            machine.tls_started();
+            assert!(matches!(machine.step(), Step::NeedInput));
+        }
+    }
+    let mut machine = upstream(Protocol::Imap, UpstreamTls::Implicit, &[7; 40], None);
+    machine.receive(b"* OK [CAPABILITY SASL-IR AUTH=XOAUTH2] x\r\n");
+    assert!(matches!(
+        machine.step(),
+        Step::Event(UpstreamEvent::Ready(_))
+    ));
+    machine.login(&login);
+    machine.login(&login);
+    assert!(matches!(machine.step(), Step::Send(_)));
+    assert!(matches!(machine.step(), Step::NeedInput));
 }
 
 #[test]
