@@ -21,6 +21,7 @@ use crate::password::Passwords;
 use crate::profiles::Profiles;
 use crate::protocol::Protocol;
 use crate::session::Counter;
+use crate::stage::Stage;
 use crate::status::Sources;
 use crate::tls::{self, TlsError};
 use crate::token::Tokens;
@@ -329,6 +330,7 @@ impl House {
                 endpoint: endpoint.clone(),
                 tls: Arc::clone(tls),
                 timeouts: self.config.timeouts.clone(),
+                known: Arc::default(),
             }),
             _ => Err(StartError::NoServer {
                 provider: provider.name.clone(),
@@ -345,7 +347,12 @@ async fn learn_profile(counter: Arc<Counter>, done: CancellationToken) {
         answer = asking => answer,
         () = done.cancelled() => return,
     };
-    if let Err(failure) = answer {
-        tracing::warn!(stage = %failure.stage, code = failure.cause.code(), detail = failure.detail, "a mail server could not be asked for its capabilities; the next mail program asks again");
+    match answer {
+        Ok(_) => {
+            tracing::debug!(stage = %Stage::Dial, endpoint = %counter.dialler.endpoint, "a mail server's capabilities are known")
+        }
+        Err(failure) => {
+            tracing::warn!(stage = %failure.stage, code = failure.cause.code(), detail = failure.detail, "a mail server could not be asked for its capabilities; the next mail program asks again");
+        }
     }
 }

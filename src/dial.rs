@@ -4,12 +4,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -37,6 +37,42 @@ pub struct Dialler {
     pub tls: Arc<rustls::ClientConfig>,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// Where the host was found last.
+    pub known: Arc<Known>,
+}
+
+/// The addresses of a host, kept for a moment, so that many logins in a row ask the system once.
+#[derive(Default)]
+pub struct Known(Mutex<Option<(Vec<SocketAddr>, Instant)>>);
+
+/// How long addresses are used without asking again.
+const REMEMBER: Duration = Duration::from_secs(30);
+
+impl Known {
+    fn get(&self) -> Option<Vec<SocketAddr>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = known.as_ref().filter(|(_, at)| at.elapsed() < REMEMBER);
+        fresh.map(|(addresses, _)| addresses.clone())
+    }
+
+    fn keep(&self, addresses: &[SocketAddr]) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some((addresses.to_vec(), Instant::now()));
+    }
+
+    /// Puts the address that answered first, so that the next login does not try the others again.
+    fn answered(&self, address: SocketAddr) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((addresses, _)) = &mut *known
+            && let Some(at) = addresses.iter().position(|known| *known == address)
+        {
+            addresses[..=at].rotate_right(1);
+        }
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// A connection whose server has said what it can do and now waits for a login.
@@ -58,7 +94,7 @@ impl Dialler {
     /// Hears what the server at the other end of `socket` can do, securing the connection where it is still in clear.
     pub async fn converse(&self, socket: Socket, name: Option<&str>) -> Result<Dialled, Failure> {
         let limit = self.timeouts.upstream_login;
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let (stream, machine, profile) =
             timeout(limit, self.greet(socket, name))
                 .await
@@ -85,6 +121,9 @@ impl Dialler {
 
     /// The addresses of the server's host.
     pub async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+        if let Some(addresses) = self.known.get() {
+            return Ok(addresses);
+        }
         let Endpoint { host, port, .. } = &self.endpoint;
         let lookup = timeout(self.timeouts.connect, lookup_host((host.as_str(), *port))).await;
         let addresses: Vec<SocketAddr> = match lookup {
@@ -94,22 +133,32 @@ impl Dialler {
         };
         match addresses.is_empty() {
             true => Err(self.failure(format!("{host} has no address"))),
-            false => Ok(addresses),
+            false => {
+                self.known.keep(&addresses);
+                Ok(addresses)
+            }
         }
     }
 
     /// Connects to the first address that answers; every failure is in the error.
     pub async fn connect(&self, addresses: &[SocketAddr]) -> Result<Socket, Failure> {
-        timeout(self.timeouts.connect_total, self.first_of(addresses))
+        let connected = timeout(self.timeouts.connect_total, self.first_of(addresses))
             .await
-            .map_err(|_| self.failure("no address answered in time".to_owned()))?
+            .unwrap_or_else(|_| Err(self.failure("no address answered in time".to_owned())));
+        if connected.is_err() {
+            self.known.forget();
+        }
+        connected
     }
 
     async fn first_of(&self, addresses: &[SocketAddr]) -> Result<Socket, Failure> {
         let mut failures = Vec::new();
         for address in addresses {
             let error = match timeout(self.timeouts.connect, self.connect_to(*address)).await {
-                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Ok(socket)) => {
+                    self.known.answered(*address);
+                    return Ok(socket);
+                }
                 Ok(Err(error)) => explain(&error),
                 Err(_) => format!("no answer within {:?}", self.timeouts.connect),
             };

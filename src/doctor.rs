@@ -129,6 +129,7 @@ impl Walk<'_> {
             endpoint: endpoint.clone(),
             tls: self.keep("dial", Instant::now(), tls)?,
             timeouts: self.config.timeouts.clone(),
+            known: Arc::default(),
         };
         let begun = Instant::now();
         let addresses = dialler.resolve().await;

@@ -30,6 +30,19 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 9] = [
+        Self::Password,
+        Self::Consent,
+        Self::Token,
+        Self::Config,
+        Self::Refused,
+        Self::Upstream,
+        Self::Busy,
+        Self::Changed,
+        Self::Limit,
+    ];
+
     /// The stable short code that stands in replies and in the troubleshooting page.
     pub const fn code(self) -> &'static str {
         match self {

@@ -227,3 +227,6 @@ impl Direction {
         Ok(self.held.is_some() || self.state == State::Closing)
     }
 }
+
+#[cfg(test)]
+mod tests;

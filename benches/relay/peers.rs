@@ -136,7 +136,7 @@ fn nginx(upstream: &Upstream) -> Option<Peer> {
     let folder = upstream.folder.path();
     let config = folder.join("nginx.conf");
     let text = format!(
-        "load_module {MODULE};\ndaemon off;\nworker_processes 2;\npid {0}/nginx.pid;\nerror_log {0}/nginx.log;\n\
+        "load_module {MODULE};\ndaemon off;\nworker_processes 2;\npid {0}/nginx.pid;\nerror_log stderr error;\n\
          events {{ worker_connections 4096; }}\n\
          stream {{\n  tcp_nodelay on;\n  server {{\n    listen 127.0.0.1:{port} backlog=1024;\n    proxy_pass 127.0.0.1:{1};\n    proxy_ssl on;\n    \
          proxy_ssl_verify on;\n    proxy_ssl_trusted_certificate {2};\n    proxy_ssl_name localhost;\n    \

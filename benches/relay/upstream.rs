@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -61,7 +61,10 @@ fn tls(ca_file: &std::path::Path) -> Arc<ServerConfig> {
     std::fs::write(ca_file, ca.pem()).expect("written");
     let issuer = Issuer::new(params, ca_key);
     let key = KeyPair::generate().expect("a key");
-    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let mut leaf = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    // A subject that is the issuer's too would look self-signed to OpenSSL.
+    leaf.distinguished_name
+        .push(DnType::CommonName, "localhost");
     let leaf = leaf.signed_by(&key, &issuer).expect("a certificate");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)

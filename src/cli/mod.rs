@@ -124,6 +124,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The command line as a whole, for documents and completions.
+pub fn command() -> clap::Command {
+    use clap::CommandFactory;
+    Cli::command()
+}
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -29,13 +29,16 @@ impl Desk {
         }
     }
 
+    /// Says something, unless the last words are said.
     pub(super) fn say(&mut self, reply: &str) {
-        self.out.push(reply.as_bytes());
+        if self.ending.is_none() {
+            self.out.push(reply.as_bytes());
+        }
     }
 
-    /// Ends the conversation as soon as everything is said.
+    /// Ends the conversation as soon as everything is said; what ended it first is what counts.
     pub(super) fn close(&mut self, ending: Ending) {
-        self.ending = Some(ending);
+        self.ending.get_or_insert(ending);
     }
 
     /// Says the last words and ends the conversation.
@@ -76,31 +79,32 @@ pub(super) trait Clerk {
 }
 
 /// Drains a local machine until there is something to do for its driver.
+///
+/// What is said goes out before anything else happens, so no answer waits for the verdict on a login that came behind it.
 pub(super) fn step(clerk: &mut impl Clerk) -> Step<LocalEvent> {
     loop {
         let parked = clerk.is_parked();
         let expects_command = clerk.expects_command();
         let desk = clerk.desk();
+        if !desk.out.is_empty() {
+            return Step::Send(desk.out.take());
+        }
         if desk.ending.is_none() && expects_command {
             desk.ending = framing::intruder(desk.input.bytes());
         }
         if let Some(ending) = desk.ending {
-            return match desk.out.is_empty() {
-                true => Step::Event(LocalEvent::Close(ending)),
-                false => Step::Send(desk.out.take()),
-            };
+            return Step::Event(LocalEvent::Close(ending));
+        }
+        if parked {
+            return Step::NeedInput;
         }
         let before = desk.input.bytes().len();
-        let event = if parked { None } else { clerk.advance() };
-        if let Some(event) = event {
+        if let Some(event) = clerk.advance() {
             return Step::Event(event);
         }
         let desk = clerk.desk();
-        let is_used = before != desk.input.bytes().len() || desk.ending.is_some();
-        if !desk.out.is_empty() {
-            return Step::Send(desk.out.take());
-        }
-        if !is_used {
+        let is_used = before != desk.input.bytes().len();
+        if !is_used && desk.out.is_empty() && desk.ending.is_none() {
             return Step::NeedInput;
         }
     }

@@ -23,6 +23,8 @@ pub mod pop3;
 mod profile;
 mod sasl;
 pub mod smtp;
+#[cfg(test)]
+mod tests;
 mod text;
 mod wire;
 
@@ -276,6 +278,19 @@ impl LoggedIn {
     /// What the provider sent beyond its success reply.
     pub fn leftovers(&self) -> &[u8] {
         &self.leftovers
+    }
+}
+
+#[cfg(test)]
+impl LoggedIn {
+    /// What a test of later stages pretends that a provider said.
+    pub(crate) fn pretended(leftovers: &[u8]) -> Self {
+        let mut held = Outgoing::default();
+        held.push(leftovers);
+        Self {
+            reply: Outgoing::default(),
+            leftovers: held,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ impl Profile {
     pub(super) fn new<'a>(protocol: Protocol, said: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let words = said
             .into_iter()
+            .map(<[u8]>::trim_ascii_end) // a stray blank is no reason to lose a word
             .filter(|word| is_sound(protocol, word) && !is_ours(protocol, word))
             .filter_map(|word| std::str::from_utf8(word).ok())
             .map(str::to_owned)
@@ -43,10 +44,10 @@ impl Profile {
 
 /// Whether `word` keeps `promise`: the same keyword, and no smaller size. Other parameters may change from day to day.
 fn keeps(word: &str, promise: &str) -> bool {
+    // No number, and zero, mean no fixed limit (RFC 1870 §4).
     let size = |word: &str| {
-        word.split(' ')
-            .nth(1)
-            .and_then(|size| size.parse::<u64>().ok())
+        let number = word.split(' ').nth(1).and_then(|size| size.parse().ok());
+        number.filter(|size| *size > 0).unwrap_or(u64::MAX)
     };
     let smaller = keyword(promise).eq_ignore_ascii_case("SIZE") && size(word) < size(promise);
     keyword(word).eq_ignore_ascii_case(keyword(promise)) && !smaller

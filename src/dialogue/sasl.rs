@@ -174,5 +174,13 @@ pub(super) fn challenge_status(challenge: &[u8]) -> Option<String> {
     }
     let json = STANDARD.decode(challenge).ok()?;
     let challenge: Challenge = serde_json::from_slice(&json).ok()?;
-    Some(text::printable(challenge.status.as_bytes()))
+    Some(challenge.status).filter(|status| is_status(status))
+}
+
+/// Whether a status is a number or a word like `invalid_token`, and no room for anything else.
+fn is_status(status: &str) -> bool {
+    status.len() <= 24
+        && status
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }

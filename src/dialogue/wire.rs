@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::framing::{Input, Line};
-use super::{LoggedIn, Outgoing, Step, UpstreamEvent, UpstreamFailure, text};
+use super::{AccessToken, LoggedIn, Outgoing, Step, UpstreamEvent, UpstreamFailure, text};
 
 /// Octets of a server's line.
 const LINE: usize = 8192;
@@ -16,6 +16,8 @@ pub(super) struct Wire {
     pub(super) out: Outgoing,
     pending: Option<UpstreamEvent>,
     lines: usize,
+    /// What must not be quoted: the login's message and the token in it.
+    secrets: Vec<Zeroizing<String>>,
 }
 
 impl Wire {
@@ -25,6 +27,24 @@ impl Wire {
             out: Outgoing::default(),
             pending: None,
             lines: 0,
+            secrets: Vec::new(),
+        }
+    }
+
+    /// Keeps in mind what a server that repeats our words would give away.
+    pub(super) fn keep_secret(&mut self, message: &str, token: &AccessToken) {
+        self.secrets = [message, token.expose()]
+            .map(|secret| Zeroizing::new(secret.to_owned()))
+            .into();
+    }
+
+    /// What the server said, fit for the log. Some repeat the line that they do not understand, which may be our login.
+    pub(super) fn quote(&self, said: &[u8]) -> String {
+        let said = said.trim_ascii();
+        let is_echo = |secret: &Zeroizing<String>| repeats(said, secret.as_bytes());
+        match self.secrets.iter().any(is_echo) {
+            true => "(left out, because it repeats our login)".to_owned(),
+            false => text::printable(said),
         }
     }
 
@@ -41,7 +61,7 @@ impl Wire {
     pub(super) fn unavailable(&mut self, reason: &str, said: &[u8]) {
         let detail = match said.is_empty() {
             true => reason.to_owned(),
-            false => format!("{reason}: {}", text::printable(said)),
+            false => format!("{reason}: {}", self.quote(said)),
         };
         self.fail(UpstreamFailure::unavailable(detail));
     }
@@ -108,4 +128,15 @@ impl Wire {
         }
         self.next(true)
     }
+}
+
+/// Whether a piece of `secret` stands in the part of `said` that could be quoted.
+fn repeats(said: &[u8], secret: &[u8]) -> bool {
+    const PIECE: usize = 16;
+    /// More than any number of characters that are quoted.
+    const QUOTED: usize = 1024;
+    let said = &said[..said.len().min(QUOTED)];
+    let piece = PIECE.min(secret.len()).max(1);
+    said.windows(piece)
+        .any(|window| memchr::memmem::find(secret, window).is_some())
 }

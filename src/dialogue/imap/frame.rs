@@ -42,10 +42,15 @@ pub(super) fn frame(input: &Input, line_limit: usize, invited: usize) -> Frame {
         if line_octets > line_limit {
             return Frame::TooLong;
         }
+        let literal = grammar::announced_literal(line);
         if is_broken(line) {
-            return Frame::Broken(end);
+            return match literal {
+                // Its octets are coming, and must never be read as commands.
+                Some(literal) if !literal.synchronising => Frame::TooLong,
+                _ => Frame::Broken(end),
+            };
         }
-        let Some(literal) = grammar::announced_literal(line) else {
+        let Some(literal) = literal else {
             return Frame::Whole(end);
         };
         literals += 1;

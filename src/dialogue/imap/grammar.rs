@@ -47,9 +47,10 @@ pub(super) struct Literal {
 
 type Octets<'a, T> = IResult<&'a [u8], T>;
 
-/// The literal that a line ends with: `SP "{" number ["+"] "}"` (RFC 3501 §4.3, RFC 7888).
+/// The literal that a line ends with: `(SP / "(") "{" number ["+"] "}"` (RFC 3501 §4.3, RFC 7888).
 pub(super) fn announced_literal(line: &[u8]) -> Option<Literal> {
-    let start = memchr::memrchr(b'{', line).filter(|at| *at > 0 && line[at - 1] == b' ')?;
+    let start =
+        memchr::memrchr(b'{', line).filter(|at| *at > 0 && b" (".contains(&line[at - 1]))?;
     let (_, literal) = all_consuming(literal_head).parse(&line[start..]).ok()?;
     Some(literal)
 }
@@ -88,10 +89,11 @@ pub(super) fn tagged(frame: &[u8]) -> Option<(&str, &[u8])> {
     Some((tag, rest))
 }
 
-/// Whether a frame that waits for a continuation is a LOGIN, the only command here that takes literals.
-pub(super) fn is_login(command: &[u8]) -> bool {
-    let login: Octets<'_, _> = terminated(tag_no_case("LOGIN"), char(' ')).parse(command);
-    login.is_ok()
+/// Whether a command that waits for a continuation is one that takes literals.
+pub(super) fn takes_literals(command: &[u8]) -> bool {
+    let names = alt((tag_no_case("LOGIN"), tag_no_case("ID")));
+    let named: Octets<'_, _> = terminated(names, char(' ')).parse(command);
+    named.is_ok()
 }
 
 /// Everything behind the tag, without the final line end.
@@ -166,14 +168,13 @@ fn authenticate(input: &[u8]) -> Octets<'_, Command> {
 
 /// `id = "ID" SP ("(" string SP nstring *(SP string SP nstring) ")" / "()" / nil)` (RFC 2971 §3.3), at most 30 pairs.
 fn id(input: &[u8]) -> Octets<'_, Command> {
-    let field = verify(string, |field: &Zeroizing<Vec<u8>>| field.len() <= 30);
-    let text = alt((
-        value((), tag_no_case("NIL")),
-        map(
-            verify(string, |v: &Zeroizing<Vec<u8>>| v.len() <= 1024),
-            drop,
-        ),
-    ));
+    // Each string is dropped at once: a line of many small ones must not cost a buffer for each.
+    let at_most = |octets| {
+        let fits = move |text: &Zeroizing<Vec<u8>>| text.len() <= octets;
+        map(verify(string, fits), drop)
+    };
+    let field = at_most(30);
+    let text = alt((value((), tag_no_case("NIL")), at_most(1024)));
     let pairs = verify(
         separated_list1(char(' '), separated_pair(field, char(' '), text)),
         |pairs: &Vec<_>| pairs.len() <= 30,

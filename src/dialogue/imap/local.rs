@@ -116,7 +116,7 @@ impl ImapLocal {
     fn invite(&mut self, octets: usize) {
         let command =
             grammar::tagged(&self.desk.input.bytes()[..octets]).map(|(_, command)| command);
-        if command.is_some_and(grammar::is_login) {
+        if command.is_some_and(grammar::takes_literals) {
             self.desk.say("+ OK\r\n");
             self.invited = octets;
         } else {

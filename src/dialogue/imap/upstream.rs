@@ -310,7 +310,7 @@ impl ImapUpstream {
             .unwrap_or_default();
         let detail = format!(
             "the server answered the login with:{status} {}",
-            text::printable(said.trim_ascii())
+            self.wire.quote(said)
         );
         self.wire.fail(UpstreamFailure { kind, detail });
     }
@@ -369,6 +369,9 @@ impl Upstream for ImapUpstream {
     }
 
     fn login(&mut self, login: &Login<'_>) {
+        if !matches!(self.state, State::ExpectLogin) {
+            return; // never before the list is in hand, never twice
+        }
         let mechanism = match Mechanism::choose(login.mechanism, &self.mechanisms()) {
             Ok(mechanism) => mechanism,
             Err(failure) => {
@@ -377,6 +380,7 @@ impl Upstream for ImapUpstream {
             }
         };
         let message = mechanism.message(login);
+        self.wire.keep_secret(&message, login.token);
         let name = mechanism.name().as_bytes();
         // IMAP4rev2 has the initial response built in (RFC 9051 §6.2.2).
         if self.offers(b"SASL-IR") || self.offers(b"IMAP4REV2") {

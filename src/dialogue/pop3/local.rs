@@ -35,8 +35,10 @@ enum State {
     ExpectResponse {
         exchange: Exchange,
     },
-    /// The answer to [`LocalEvent::NeedProfile`].
-    ExpectProfile,
+    /// The answer to [`LocalEvent::NeedProfile`]; between USER and PASS, CAPA changes nothing.
+    ExpectProfile {
+        name: Option<Zeroizing<Vec<u8>>>,
+    },
     /// The answer to [`LocalEvent::Credentials`].
     ExpectVerdict,
 }
@@ -47,8 +49,16 @@ impl State {
             Self::ExpectCommand => "ExpectCommand",
             Self::ExpectPass { .. } => "ExpectPass",
             Self::ExpectResponse { .. } => "ExpectResponse",
-            Self::ExpectProfile => "ExpectProfile",
+            Self::ExpectProfile { .. } => "ExpectProfile",
             Self::ExpectVerdict => "ExpectVerdict",
+        }
+    }
+
+    /// What USER said, where PASS is awaited.
+    fn into_name(self) -> Option<Zeroizing<Vec<u8>>> {
+        match self {
+            Self::ExpectPass { name } => Some(name),
+            _ => None,
         }
     }
 }
@@ -100,14 +110,7 @@ impl Pop3Local {
                 }
                 _ => self.desk.say("-ERR No username given.\r\n"),
             },
-            Command::Capa if self.desk.profile.is_none() => {
-                self.state = State::ExpectProfile;
-                return Some(LocalEvent::NeedProfile);
-            }
-            Command::Capa => {
-                self.state = state; // between USER and PASS it changes nothing
-                self.capabilities();
-            }
+            Command::Capa => return self.capa(state.into_name()),
             Command::Auth { mechanism, initial } => return self.auth(mechanism, initial),
             Command::AuthList => self.desk.say("+OK\r\nPLAIN\r\nLOGIN\r\n.\r\n"),
             Command::Noop => self.desk.say("+OK\r\n"),
@@ -121,9 +124,26 @@ impl Pop3Local {
         None
     }
 
-    fn capabilities(&mut self) {
+    fn capa(&mut self, name: Option<Zeroizing<Vec<u8>>>) -> Option<LocalEvent> {
+        match self.desk.profile {
+            Some(_) => {
+                self.capabilities(name);
+                None
+            }
+            None => {
+                self.state = State::ExpectProfile { name };
+                Some(LocalEvent::NeedProfile)
+            }
+        }
+    }
+
+    fn capabilities(&mut self, name: Option<Zeroizing<Vec<u8>>>) {
         let list = replies::capabilities(self.desk.profile.as_ref());
         self.desk.say(&list);
+        self.state = match name {
+            Some(name) => State::ExpectPass { name },
+            None => State::ExpectCommand,
+        };
     }
 
     fn auth(&mut self, mechanism: &[u8], initial: Option<&[u8]>) -> Option<LocalEvent> {
@@ -168,11 +188,14 @@ impl Clerk for Pop3Local {
     }
 
     fn is_parked(&self) -> bool {
-        matches!(self.state, State::ExpectProfile | State::ExpectVerdict)
+        matches!(
+            self.state,
+            State::ExpectProfile { .. } | State::ExpectVerdict
+        )
     }
 
     fn expects_command(&self) -> bool {
-        matches!(self.state, State::ExpectCommand)
+        matches!(self.state, State::ExpectCommand | State::ExpectPass { .. })
     }
 
     fn advance(&mut self) -> Option<LocalEvent> {
@@ -206,14 +229,14 @@ impl Machine for Pop3Local {
 
 impl Local for Pop3Local {
     fn profile(&mut self, profile: Result<&Profile, &Failure>) {
-        if !matches!(self.state, State::ExpectProfile) {
+        let State::ExpectProfile { name } = &mut self.state else {
             return;
-        }
-        self.state = State::ExpectCommand;
+        };
+        let name = name.take();
         match profile {
             Ok(profile) => {
                 self.desk.profile = Some(profile.clone());
-                self.capabilities();
+                self.capabilities(name);
             }
             Err(failure) => self
                 .desk

@@ -195,7 +195,7 @@ impl Pop3Upstream {
 
     fn capability(&mut self, next: Next, line: &[u8]) {
         if line != b"." {
-            self.said.push(line.to_vec());
+            self.said.push(line.trim_ascii_end().to_vec());
             self.state = State::ExpectCapability { next };
             if self.said.len() > CAPABILITIES {
                 self.state = State::Done;
@@ -233,7 +233,7 @@ impl Pop3Upstream {
         } else {
             UpstreamFailureKind::Unavailable
         };
-        let detail = format!("{what} {}", text::printable(said.trim_ascii()));
+        let detail = format!("{what} {}", self.wire.quote(said));
         self.wire.fail(UpstreamFailure { kind, detail });
     }
 }
@@ -271,10 +271,14 @@ impl Upstream for Pop3Upstream {
     }
 
     fn login(&mut self, login: &Login<'_>) {
+        if !matches!(self.state, State::ExpectLogin) {
+            return; // never before the list is in hand, never twice
+        }
         self.state = State::Done;
         match Mechanism::choose(login.mechanism, &self.mechanisms()) {
             Ok(mechanism) => {
                 let message = mechanism.message(login);
+                self.wire.keep_secret(&message, login.token);
                 if self.wire.send(&[b"AUTH ", mechanism.name().as_bytes()]) {
                     self.state = State::ExpectInvitation { mechanism, message };
                 }

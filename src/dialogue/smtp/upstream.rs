@@ -260,7 +260,7 @@ impl SmtpUpstream {
             .unwrap_or_default();
         let detail = format!(
             "the server answered the login with:{status} {code} {}",
-            text::printable(said)
+            self.wire.quote(said)
         );
         self.wire.fail(UpstreamFailure { kind, detail });
     }
@@ -305,12 +305,16 @@ impl Upstream for SmtpUpstream {
     }
 
     fn login(&mut self, login: &Login<'_>) {
+        if !matches!(self.state, State::ExpectLogin) {
+            return; // never before the list is in hand, never twice
+        }
         self.state = State::Done;
         let mechanism = match Mechanism::choose(login.mechanism, &self.mechanisms()) {
             Ok(mechanism) => mechanism,
             Err(failure) => return self.wire.fail(failure),
         };
         let message = mechanism.message(login);
+        self.wire.keep_secret(&message, login.token);
         let name = mechanism.name().as_bytes();
         if b"AUTH ".len() + name.len() + 1 + message.len() <= COMMAND {
             if self.wire.send(&[b"AUTH ", name, b" ", message.as_bytes()]) {

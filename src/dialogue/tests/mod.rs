@@ -1,0 +1,14 @@
+//! The machines against written-down conversations, and against everything else.
+//!
+//! The cases with given answers stand in a file per machine; `properties` says what holds for any bytes at all.
+
+mod echo;
+mod imap_local;
+mod imap_upstream;
+mod layering;
+mod playbook;
+mod pop3_local;
+mod pop3_upstream;
+mod properties;
+mod smtp_local;
+mod smtp_upstream;

@@ -1,0 +1,139 @@
+//! The documents tell the truth: every key, command, option and code stands in them, and what they show works.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use mailwicket::failure::Cause;
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Words of a document that stand in backquotes, or in code blocks.
+fn code_words(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '-';
+    let code = text.split('`').skip(1).step_by(2);
+    code.flat_map(|code| code.split(|c| !is_part(c)).map(str::to_owned))
+        .collect()
+}
+
+/// Every key of a TOML table, at any depth; `skip` holds the tables whose keys are the user's own words.
+fn keys(table: &toml::Table, skip: &[&str], found: &mut BTreeSet<String>) {
+    for (key, value) in table {
+        found.insert(key.clone());
+        values(value, skip.contains(&key.as_str()), skip, found);
+    }
+}
+
+fn values(value: &toml::Value, is_free: bool, skip: &[&str], found: &mut BTreeSet<String>) {
+    match value {
+        toml::Value::Table(table) if is_free => {
+            table
+                .values()
+                .for_each(|value| values(value, false, skip, found));
+        }
+        toml::Value::Table(table) => keys(table, skip, found),
+        toml::Value::Array(array) => array
+            .iter()
+            .for_each(|value| values(value, false, skip, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_key_of_the_configuration_is_documented() {
+    let full: toml::Table = document("tests/config/full.toml").parse().expect("TOML");
+    let mut found = BTreeSet::new();
+    keys(&full, &["provider", "authorize-params"], &mut found);
+    let told = code_words(&document("docs/configuration.md"));
+    let missing: Vec<_> = found.difference(&told).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/configuration.md does not mention {missing:?}"
+    );
+}
+
+#[test]
+fn every_command_and_option_is_documented() {
+    let text = document("docs/commands.md");
+    let told = code_words(&text);
+    let mut missing = Vec::new();
+    let mut commands = vec![mailwicket::cli::command()];
+    while let Some(command) = commands.pop() {
+        let name = command.get_name();
+        if !told.contains(name) {
+            missing.push(name.to_owned());
+        }
+        for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+            if !text.contains(&format!("--{option}")) {
+                missing.push(format!("{name} --{option}"));
+            }
+        }
+        commands.extend(command.get_subcommands().cloned());
+    }
+    assert!(
+        missing.is_empty(),
+        "docs/commands.md does not mention {missing:?}"
+    );
+}
+
+#[test]
+fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
+    let text = document("docs/troubleshooting.md");
+    for cause in Cause::ALL {
+        let row = format!("| `{}` |", cause.code());
+        assert!(text.contains(&row), "no row for {}", cause.code());
+    }
+    assert!(text.contains("| `MW-NOAUTH` |"));
+}
+
+#[test]
+fn the_configurations_in_the_readme_pass_the_check() {
+    let readme = document("README.md");
+    let examples: Vec<_> = readme
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(
+        examples.len() >= 2,
+        "the README shows a configuration for each preset"
+    );
+    for example in examples {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("mailwicket.toml");
+        fs::write(&path, example).expect("written");
+        let checked = Command::new(env!("CARGO_BIN_EXE_mailwicket"))
+            .args(["check", "--state-dir", "state", "--config"])
+            .arg(&path)
+            .output()
+            .expect("mailwicket");
+        let words = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{example}\n{words}");
+    }
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    for name in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/configuration.md",
+    ] {
+        let text = document(name);
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+            let target = folder.parent().expect("a folder").join(link);
+            assert!(target.exists(), "{name} links to {link}");
+        }
+    }
+}

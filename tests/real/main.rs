@@ -1,0 +1,13 @@
+//! The real binary between real mail programs and real servers. One test binary, so that one lab serves all; every
+//! test has mailboxes of its own, so that they run side by side. `tests/lab/install` installs what they need.
+
+mod clients;
+mod lab;
+mod mail;
+mod secrecy;
+mod stages;
+mod tokens;
+mod transparency;
+mod wait;
+mod wicket;
+mod wire;

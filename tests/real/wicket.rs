@@ -1,0 +1,434 @@
+//! The real binary: its configuration, its passwords, its consent, its life and its death.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use crate::lab::{PROTOCOLS, Ports, lab};
+use crate::wait::{eventually, program, succeeds, within};
+use crate::wire::Wire;
+
+/// The local password of every account.
+pub const PASSWORD: &str = "open-sesame-7";
+
+/// `[timeouts] drain` is 10 s.
+const DRAINED_WITHIN: Duration = Duration::from_secs(20);
+
+/// What differs between the tests.
+pub struct Plan {
+    accounts: Vec<String>,
+    way: &'static str,
+    ports: Ports,
+    provider: String,
+    more: String,
+    hosts: Option<&'static str>,
+}
+
+impl Plan {
+    /// Implicit TLS to the lab's servers.
+    pub fn new() -> Self {
+        Self {
+            accounts: Vec::new(),
+            way: "implicit",
+            ports: lab().ports("implicit"),
+            provider: "client-id = \"native-public\"\n".to_owned(),
+            more: String::new(),
+            hosts: None,
+        }
+    }
+
+    pub fn starttls(mut self) -> Self {
+        self.way = "starttls";
+        self.ports = lab().ports("starttls");
+        self
+    }
+
+    pub fn account(mut self, address: &str) -> Self {
+        self.accounts.push(address.to_owned());
+        self
+    }
+
+    /// Other upstream ports than the lab's own.
+    pub fn upstream(mut self, ports: Ports) -> Self {
+        self.ports = ports;
+        self
+    }
+
+    /// Another client than the public one with a human, or more words about the provider.
+    pub fn provider(mut self, keys: &str) -> Self {
+        keys.clone_into(&mut self.provider);
+        self
+    }
+
+    /// More tables at the end of the configuration.
+    pub fn with(mut self, more: &str) -> Self {
+        self.more.push_str(more);
+        self
+    }
+
+    /// The hosts file that the daemon sees.
+    pub fn hosts(mut self, text: &'static str) -> Self {
+        self.hosts = Some(text);
+        self
+    }
+
+    /// Writes it all down and sets the local passwords; nobody is authorised and nothing runs.
+    pub fn lay_out(&self) -> Wicket {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let wicket = Wicket {
+            config: folder.path().join("mailwicket.toml"),
+            hosts: self.hosts.map(|text| {
+                let path = folder.path().join("hosts");
+                fs::write(&path, text).expect("written");
+                path
+            }),
+            folder,
+            daemon: None,
+            ports: BTreeMap::new(),
+        };
+        fs::write(&wicket.config, self.text()).expect("written");
+        for account in &self.accounts {
+            wicket.add_password(account);
+        }
+        wicket
+    }
+
+    /// Laid out and running, with nobody's consent.
+    pub fn run_unauthorised(&self) -> Wicket {
+        let mut wicket = self.lay_out();
+        wicket.start();
+        wicket
+    }
+
+    /// Laid out, every account authorised, and running.
+    pub fn run(&self) -> Wicket {
+        let mut wicket = self.lay_out();
+        for account in &self.accounts {
+            wicket.authorize(account);
+        }
+        wicket.start();
+        wicket
+    }
+
+    fn text(&self) -> String {
+        let lab = lab();
+        let mut text = format!(
+            "state-dir = \"state\"\n\n[console]\nlisten = \"off\"\n\n[provider.lab]\n{}\
+             authorize-url = \"{}\"\ntoken-url = \"{}\"\nca-file = \"{}\"\n",
+            self.provider,
+            lab.fact("authorize_url"),
+            lab.fact("token_url"),
+            lab.fact("ca_file"),
+        );
+        if !self.provider.contains("scopes") {
+            text.push_str("scopes = [\"openid\", \"offline_access\", \"email\", \"mail\"]\n");
+        }
+        let way = self.way;
+        for (protocol, port) in &self.ports {
+            let endpoint = format!("{{ host = \"localhost\", port = {port}, tls = \"{way}\" }}");
+            writeln!(text, "{protocol} = {endpoint}").expect("a string");
+        }
+        for protocol in PROTOCOLS {
+            let table = "provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]";
+            writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{table}").expect("a string");
+        }
+        for account in &self.accounts {
+            let table = format!("address = \"{account}\"\nprovider = \"lab\"");
+            writeln!(text, "\n[[account]]\n{table}").expect("a string");
+        }
+        text + "\n" + &self.more
+    }
+}
+
+/// One mailwicket with a directory of its own.
+pub struct Wicket {
+    folder: tempfile::TempDir,
+    config: PathBuf,
+    hosts: Option<PathBuf>,
+    daemon: Option<Daemon>,
+    ports: BTreeMap<String, u16>,
+}
+
+/// A child that does not outlive a test that fails.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+struct Daemon {
+    process: Child,
+    words: Arc<Mutex<String>>,
+}
+
+impl Wicket {
+    /// A place for the files of this test's mail programs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn port(&self, protocol: &str) -> u16 {
+        *self.ports.get(protocol).expect("a running daemon")
+    }
+
+    pub fn connect(&self, protocol: &str) -> Wire {
+        Wire::connect(self.port(protocol))
+    }
+
+    /// Everything the daemon has said.
+    pub fn words(&self) -> String {
+        let daemon = self.daemon.as_ref().expect("a running daemon");
+        daemon.words.lock().expect("no test panics here").clone()
+    }
+
+    // ---- commands ----
+
+    fn binary(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailwicket"));
+        command.arg("--config").arg(&self.config);
+        command
+    }
+
+    /// A command of the binary, to its end.
+    pub fn command(&self, words: &[&str]) -> Output {
+        let mut command = self.binary();
+        command.args(words).stdin(Stdio::null());
+        command.output().expect("the binary runs")
+    }
+
+    fn add_password(&self, account: &str) {
+        let mut command = self.binary();
+        command.args(["password", "add", account, "--name", "test", "--stdin"]);
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the binary runs");
+        let mut input = process.stdin.take().expect("piped");
+        writeln!(input, "{PASSWORD}").expect("it reads");
+        drop(input);
+        let output = process.wait_with_output().expect("it ends");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "password add: {words}");
+    }
+
+    /// Gets consent: reads the sign-in address and follows it as a browser does.
+    pub fn authorize(&self, account: &str) {
+        let mut command = self.binary();
+        command.args(["authorize", account, "--no-open"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = Guarded(command.spawn().expect("the binary runs"));
+        let mut lines = BufReader::new(process.0.stdout.take().expect("piped")).lines();
+        let url = lines.find_map(|line| line.ok().filter(|line| line.starts_with("http")));
+        self.browse(account, &url.expect("authorize prints a sign-in address"));
+        lines.for_each(drop);
+        let status = process.0.wait().expect("it ends");
+        assert!(status.success(), "authorize {account}: {status}");
+    }
+
+    /// A browser with a cookie jar; the provider signs in whom the hint names.
+    fn browse(&self, account: &str, url: &str) {
+        let hint = format!("&login_hint={account}");
+        let hint = if url.contains("login_hint=") {
+            ""
+        } else {
+            &hint
+        };
+        let jar = self.folder().join(format!("cookies-{account}"));
+        let mut curl = program("curl");
+        curl.args(["-sSL", "--fail-with-body", "-c"]).arg(&jar);
+        curl.arg("-b").arg(&jar).arg(format!("{url}{hint}"));
+        succeeds(&mut curl);
+        fs::remove_file(jar).expect("curl made a jar");
+    }
+
+    /// What `status --json` says about an account's state.
+    pub fn state(&self, account: &str) -> String {
+        let state = self.status(account)["state"].clone();
+        state.as_str().expect("a state").to_owned()
+    }
+
+    /// Returns when mailwicket, too, knows that the access token is over: it counts whole seconds from the answer.
+    pub fn wait_for_expiry(&self, account: &str) {
+        eventually("the end of the access token", || {
+            let end = self.status(account)["expires-at"].clone();
+            let end: Option<jiff::Timestamp> = serde_json::from_value(end).expect("a time");
+            end.is_none_or(|end| end < jiff::Timestamp::now())
+                .then_some(())
+        });
+    }
+
+    fn status(&self, account: &str) -> serde_json::Value {
+        let output = self.command(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let accounts = status["accounts"].as_array().expect("accounts");
+        let line = accounts.iter().find(|line| line["account"] == account);
+        line.expect("a line about the account").clone()
+    }
+
+    // ---- life ----
+
+    /// Starts the daemon and waits until every listener is bound.
+    pub fn start(&mut self) {
+        let mut command = match &self.hosts {
+            None => self.binary(),
+            Some(hosts) => self.binary_with_hosts(hosts),
+        };
+        command
+            .arg("run")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the binary runs");
+        let words = Arc::new(Mutex::new(String::new()));
+        collect(process.stderr.take().expect("piped"), Arc::clone(&words));
+        self.daemon = Some(Daemon { process, words });
+        self.ports = eventually("the listeners", || self.bound());
+    }
+
+    /// The same binary in a mount namespace where /etc/hosts is another file.
+    fn binary_with_hosts(&self, hosts: &Path) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c"]);
+        command.arg("mount --bind \"$0\" /etc/hosts && exec \"$@\"");
+        command.arg(hosts).arg(env!("CARGO_BIN_EXE_mailwicket"));
+        command.arg("--config").arg(&self.config);
+        command
+    }
+
+    fn bound(&mut self) -> Option<BTreeMap<String, u16>> {
+        let words = self.words();
+        let daemon = self.daemon.as_mut().expect("just started");
+        let ended = daemon.process.try_wait().expect("a child");
+        assert!(ended.is_none(), "mailwicket run ended: {words}");
+        let ports: BTreeMap<_, _> = words.lines().filter_map(listening).collect();
+        (ports.len() == PROTOCOLS.len()).then_some(ports)
+    }
+
+    /// As a power cut would.
+    pub fn kill_9(&mut self) {
+        let mut daemon = self.daemon.take().expect("a running daemon");
+        daemon.process.kill().expect("a child");
+        daemon.process.wait().expect("a child");
+    }
+
+    // ---- logins, and what came of them ----
+
+    /// The answer of one login, whatever it is.
+    pub fn login(&self, protocol: &str, account: &str, password: &str) -> String {
+        let mut wire = self.connect(protocol);
+        log_in(&mut wire, protocol, account, password)
+    }
+
+    /// A session after a login that must work.
+    pub fn session(&self, protocol: &str, account: &str) -> Wire {
+        let mut wire = self.connect(protocol);
+        let answer = log_in(&mut wire, protocol, account, PASSWORD);
+        assert!(is_success(&answer), "{answer}\n{}", self.words());
+        wire
+    }
+
+    pub fn logs_in(&self, protocol: &str, account: &str) {
+        drop(self.session(protocol, account));
+    }
+}
+
+impl Drop for Wicket {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            if std::thread::panicking() {
+                let words = daemon.words.lock().map(|words| words.clone());
+                eprintln!("--- mailwicket\n{}", words.unwrap_or_default());
+            }
+            daemon.stop();
+        }
+    }
+}
+
+impl Daemon {
+    fn stop(&mut self) {
+        let pid = self.process.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status();
+        let ended = within(DRAINED_WITHIN, || self.process.try_wait().ok().flatten());
+        if ended.is_none() {
+            self.process.kill().ok();
+        }
+        drop(asked);
+        self.process.wait().expect("a child");
+    }
+}
+
+/// Keeps what the daemon says, line by line.
+fn collect(stderr: ChildStderr, words: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut words = words.lock().expect("nobody panics with it");
+            words.push_str(&line);
+            words.push('\n');
+        }
+    });
+}
+
+/// `… listening imap 127.0.0.1:1143 provider=lab`
+fn listening(line: &str) -> Option<(String, u16)> {
+    let (_, rest) = line.split_once("listening ")?;
+    let mut words = rest.split_whitespace();
+    let protocol = words.next()?;
+    let port = words.next()?.rsplit_once(':')?.1.parse().ok()?;
+    Some((protocol.to_owned(), port))
+}
+
+/// Logs in on a fresh connection; the last line of the answer.
+pub fn log_in(wire: &mut Wire, protocol: &str, account: &str, password: &str) -> String {
+    match protocol {
+        "imap" => {
+            wire.line();
+            wire.send(format!("a LOGIN {account} {password}\r\n").as_bytes());
+            wire.imap_until("a").pop().expect("a line")
+        }
+        "pop3" => {
+            wire.line();
+            wire.send(format!("USER {account}\r\n").as_bytes());
+            wire.line();
+            wire.send(format!("PASS {password}\r\n").as_bytes());
+            wire.line()
+        }
+        _ => {
+            wire.smtp_reply("220");
+            wire.smtp("EHLO localhost", "250");
+            wire.send(format!("AUTH PLAIN {}\r\n", plain(account, password)).as_bytes());
+            wire.line()
+        }
+    }
+}
+
+/// The response of SASL PLAIN, in base64.
+pub fn plain(account: &str, password: &str) -> String {
+    BASE64.encode(format!("\0{account}\0{password}"))
+}
+
+pub fn is_success(answer: &str) -> bool {
+    ["a OK", "+OK", "235"]
+        .iter()
+        .any(|start| answer.starts_with(start))
+}
+
+/// What a mail program must hear when it may try again later.
+pub fn is_temporary(answer: &str) -> bool {
+    let starts = ["a NO [UNAVAILABLE]", "-ERR [SYS/TEMP]", "454 4.7.0"];
+    starts.iter().any(|start| answer.starts_with(start))
+}
+
+/// What a mail program must hear when the password is wrong.
+pub fn is_wrong_password(answer: &str) -> bool {
+    let starts = ["a NO [AUTHENTICATIONFAILED]", "-ERR [AUTH]", "535 5.7.8"];
+    starts.iter().any(|start| answer.starts_with(start))
+}

@@ -1,0 +1,98 @@
+//! A mail program that knows no protocol: a raw socket with expectations.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use super::upstream::PATIENCE;
+
+pub struct MailProgram {
+    socket: TcpStream,
+}
+
+impl MailProgram {
+    pub fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self { socket }
+    }
+
+    pub fn says(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Says it octet by octet, each in a segment of its own as far as the system lets us.
+    pub fn drips(&mut self, bytes: impl AsRef<[u8]>) {
+        bytes.as_ref().chunks(1).for_each(|octet| self.says(octet));
+    }
+
+    /// Says as much as the program takes before it hangs up, and tells how much that was.
+    pub fn floods(&mut self, bytes: &[u8]) -> usize {
+        let mut said = 0;
+        while said < bytes.len() {
+            match self
+                .socket
+                .write(&bytes[said..bytes.len().min(said + 4096)])
+            {
+                Ok(count) => said += count,
+                Err(_) => break,
+            }
+        }
+        said
+    }
+
+    /// Hears exactly this next.
+    #[track_caller]
+    pub fn hears(&mut self, expected: impl AsRef<[u8]>) {
+        let expected = expected.as_ref();
+        let mut heard = Vec::new();
+        let mut octet = [0];
+        while heard.len() < expected.len() && expected.starts_with(&heard) {
+            match self.socket.read(&mut octet) {
+                Ok(1) => heard.push(octet[0]),
+                _ => break,
+            }
+        }
+        assert_eq!(
+            heard.escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
+    }
+
+    /// Reads so many octets.
+    pub fn reads(&mut self, count: usize) -> Vec<u8> {
+        let mut heard = vec![0; count];
+        self.socket.read_exact(&mut heard).unwrap();
+        heard
+    }
+
+    /// Hears nothing more, because the program has closed; a reset is as good, since we may have said too much.
+    #[track_caller]
+    pub fn is_hung_up_on(&mut self) {
+        let mut rest = Vec::new();
+        match self.socket.read_to_end(&mut rest) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("not hung up on"),
+            _ => assert_eq!(rest.escape_ascii().to_string(), ""),
+        }
+    }
+
+    /// Everything until the program closes.
+    pub fn hears_out(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let _ = self.socket.read_to_end(&mut rest); // a reset ends it as well
+        rest
+    }
+
+    /// Has nothing more to say, and still listens.
+    pub fn falls_silent(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// A second handle of the same connection.
+    pub fn twin(&self) -> Self {
+        Self {
+            socket: self.socket.try_clone().unwrap(),
+        }
+    }
+}
