@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -168,8 +169,25 @@ fn what_is_printed_works_as_it_is_printed() {
     shell(of(" doctor"));
     assert!(of(" authorize").ends_with("authorize demo@example.test"));
 
+    // A mail program that stays connected delays the end by a moment only.
+    let _idle = logged_in(running.port("IMAP"), &running.access("password")[1]);
+    let start = Instant::now();
     assert_eq!(running.interrupt(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(5));
     assert!(is_empty(&place));
+}
+
+/// An IMAP session that idles.
+fn logged_in(port: u16, password: &str) -> BufReader<TcpStream> {
+    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    let commands = format!("a LOGIN demo@example.test {password}\r\nb SELECT INBOX\r\nc IDLE\r\n");
+    stream.get_mut().write_all(commands.as_bytes()).unwrap();
+    let mut line = String::new();
+    while !line.starts_with('+') {
+        line.clear();
+        assert!(stream.read_line(&mut line).unwrap() > 0);
+    }
+    stream
 }
 
 #[tokio::test(flavor = "multi_thread")]

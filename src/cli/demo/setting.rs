@@ -200,6 +200,9 @@ state-dir = "."
 [console]
 listen = "off"
 
+[timeouts]
+drain = "1s"                          # whoever presses Ctrl-C does not want to wait
+
 # The sandbox: an OAuth provider and a mail server inside the demo itself.
 [provider.sandbox]
 issuer = "{issuer}"

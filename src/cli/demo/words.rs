@@ -87,11 +87,11 @@ pub(super) fn ready(
     );
     if !setting.taken.is_empty() {
         let taken: Vec<String> = setting.taken.iter().map(u16::to_string).collect();
-        let taken = taken.join(", ");
         // Writing into memory does not fail, here and below.
         let _ = write!(
             text,
-            "\n             (another program has port {taken}, so a free one was taken)"
+            "\n             (another program has {}; free ports were taken in place of it)",
+            taken.join(", ")
         );
     }
     let _ = writeln!(
