@@ -5,163 +5,15 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::command::{By, Command, Item, Key, LAST, Section, Set, What};
+use crate::demo::store::Change;
+
 /// How deep search keys may be nested.
 const MAX_DEPTH: usize = 16;
 /// Ranges, names or keys in one list.
 const MAX_LIST: usize = 1000;
 /// Items of a FETCH: each may be a whole message.
 const MAX_ITEMS: usize = 32;
-
-/// A command after its tag.
-#[derive(Debug, PartialEq)]
-pub(super) enum Command {
-    Capability,
-    Noop,
-    Logout,
-    Id,
-    Namespace,
-    Authenticate {
-        mechanism: String,
-        initial: Option<Vec<u8>>,
-    },
-    Login,
-    Select {
-        name: String,
-        read_only: bool,
-    },
-    Close {
-        expunge: bool,
-    },
-    Status {
-        name: String,
-        items: Vec<String>,
-    },
-    List {
-        pattern: String,
-        subscribed: bool,
-    },
-    Subscribe,
-    /// CREATE, DELETE, RENAME: the folders are fixed.
-    Arrange,
-    Append {
-        name: String,
-        flags: BTreeSet<String>,
-        date: Option<Timestamp>,
-        content: Vec<u8>,
-    },
-    Idle,
-    Expunge(Option<Set>),
-    Fetch {
-        by: By,
-        set: Set,
-        items: Vec<Item>,
-    },
-    Store {
-        by: By,
-        set: Set,
-        change: super::Change,
-        silent: bool,
-        flags: BTreeSet<String>,
-    },
-    Copy {
-        by: By,
-        set: Set,
-        name: String,
-        moves: bool,
-    },
-    Search {
-        by: By,
-        key: Key,
-    },
-}
-
-/// What the numbers of a command are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
-    Number,
-    Uid,
-}
-
-/// A sequence set (RFC 3501 §9); `*` is the largest number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Set(Vec<(u32, u32)>);
-
-/// `*`; no message has that number.
-const LAST: u32 = u32::MAX;
-
-impl Set {
-    /// Whether it names `number`, where `last` is the largest there is.
-    pub(super) fn has(&self, number: u32, last: u32) -> bool {
-        let real = |bound: u32| if bound == LAST { last } else { bound };
-        self.0.iter().any(|(one, other)| {
-            let (one, other) = (real(*one), real(*other));
-            (one.min(other)..=one.max(other)).contains(&number)
-        })
-    }
-}
-
-/// What FETCH is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Item {
-    Flags,
-    Uid,
-    InternalDate,
-    Size,
-    Envelope,
-    Body,
-    BodyStructure,
-    Section(Section),
-}
-
-/// `BODY[…]<…>` and its older forms.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Section {
-    /// As it stands in the answer.
-    pub(super) name: String,
-    pub(super) parts: Vec<usize>,
-    pub(super) what: What,
-    pub(super) partial: Option<(usize, usize)>,
-    /// Whether reading it leaves `\Seen` alone.
-    pub(super) peeks: bool,
-}
-
-/// Which part of a part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum What {
-    Whole,
-    Header,
-    Fields { names: Vec<String>, invert: bool },
-    Text,
-    Mime,
-}
-
-/// A search key (RFC 3501 §6.4.4).
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Key {
-    And(Vec<Key>),
-    Or(Box<Key>, Box<Key>),
-    Not(Box<Key>),
-    All,
-    Set(Set),
-    Uid(Set),
-    Flag(String),
-    Header {
-        name: String,
-        value: String,
-    },
-    Body(String),
-    Text(String),
-    Larger(usize),
-    Smaller(usize),
-    /// The day of arrival, or of the Date field if `sent`: on or after the first and before the second.
-    Day {
-        sent: bool,
-        from: Option<Date>,
-        before: Option<Date>,
-    },
-    /// What no message has (`NEW`, `RECENT`).
-    Nothing,
-}
 
 /// Splits the tag off: `tag SP command`.
 pub(super) fn tag(octets: &[u8]) -> Option<(String, &[u8])> {
@@ -300,11 +152,11 @@ impl<'a> Cursor<'a> {
 
     fn store(&mut self, by: By, set: Set) -> Option<Command> {
         let change = match self.0.first()? {
-            b'+' => super::Change::Add,
-            b'-' => super::Change::Remove,
-            _ => super::Change::Set,
+            b'+' => Change::Add,
+            b'-' => Change::Remove,
+            _ => Change::Set,
         };
-        if change != super::Change::Set {
+        if change != Change::Set {
             self.0 = &self.0[1..]; // the sign
         }
         let silent = match &*self.atom()?.to_ascii_uppercase() {
@@ -701,103 +553,4 @@ fn day(text: &str) -> Option<Date> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn read(text: &str) -> Command {
-        command(text.as_bytes()).unwrap_or_else(|| panic!("not a command: {text}"))
-    }
-
-    fn items(text: &str) -> Vec<Item> {
-        match read(&format!("FETCH 1 {text}")) {
-            Command::Fetch { items, .. } => items,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn sets_know_the_last_message() {
-        let Command::Expunge(Some(set)) = read("UID EXPUNGE 2,4:*") else {
-            panic!("no set");
-        };
-        let named: Vec<u32> = (1..=6).filter(|n| set.has(*n, 6)).collect();
-        assert_eq!(named, [2, 4, 5, 6]);
-        // The last one is always in `n:*`, whatever n is.
-        assert!(set.has(3, 3));
-    }
-
-    #[test]
-    fn sections_have_parts_fields_and_partials() {
-        let all =
-            items("(UID BODY.PEEK[1.2.HEADER.FIELDS (From \"To\")]<5.10> BODY[] RFC822.HEADER)");
-        let Item::Section(first) = &all[1] else {
-            panic!("no section");
-        };
-        assert_eq!(first.parts, [1, 2]);
-        assert_eq!(first.partial, Some((5, 10)));
-        assert_eq!(first.name, "BODY[1.2.HEADER.FIELDS (From \"To\")]<5>");
-        assert!(first.peeks);
-        assert!(matches!(&all[2], Item::Section(s) if !s.peeks && s.what == What::Whole));
-        assert!(matches!(&all[3], Item::Section(s) if s.peeks && s.what == What::Header));
-        assert_eq!(items("FULL").len(), 5);
-        assert_eq!(items("BODY"), [Item::Body]);
-        assert!(matches!(items("BODY[1.MIME]")[0], Item::Section(_)));
-    }
-
-    #[test]
-    fn an_append_has_a_literal() {
-        let text = "APPEND INBOX (\\seen x) \" 5-Jan-2024 10:00:00 +0100\" {3+}\r\nabc";
-        let Command::Append {
-            flags,
-            date,
-            content,
-            ..
-        } = read(text)
-        else {
-            panic!("no append");
-        };
-        assert_eq!(flags.into_iter().collect::<Vec<_>>(), ["\\Seen", "x"]);
-        assert_eq!(date.unwrap().to_string(), "2024-01-05T09:00:00Z");
-        assert_eq!(content, b"abc");
-    }
-
-    #[test]
-    fn searches_nest_within_bounds() {
-        read("SEARCH CHARSET UTF-8 OR (FROM a SINCE 1-Feb-2024) NOT HEADER X-A {2}\r\nbc");
-        read("UID SEARCH 1:* UID 4 UNSEEN SENTON 01-Feb-2024 LARGER 5 SUBJECT \"x y\"");
-        let deep = format!("SEARCH {}ALL", "NOT ".repeat(1000));
-        assert!(command(deep.as_bytes()).is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_comes_is_read_or_refused(
-            word in "(UID )?(FETCH|STORE|SEARCH|APPEND|LIST|STATUS|COPY|ID) ",
-            rest in r#"([ ()"\\\[\]<>{}+.,:*%0-9A-Za-z]|BODY\[|HEADER.FIELDS|\{3\+\}\r\n|OR |NOT ){0,40}"#,
-        ) {
-            let _ = command((word + &rest).as_bytes());
-        }
-    }
-
-    #[test]
-    fn what_is_malformed_is_no_command() {
-        for odd in [
-            "",
-            "FETCH",
-            "FETCH 0 FLAGS",
-            "FETCH 1 (FLAGS",
-            "FETCH 1 BODY[",
-            "FETCH 1 BODY[0]",
-            "NOOP x",
-            "APPEND INBOX {9}\r\nabc",
-            "STORE 1 FLAGS (\\Recent)",
-            "SELECT \"INBOX",
-        ] {
-            assert!(command(odd.as_bytes()).is_none(), "{odd}");
-        }
-        assert!(tag(b"a+ NOOP").is_none());
-        assert_eq!(tag(b"a1 NOOP"), Some(("a1".into(), &b"NOOP"[..])));
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! The sandbox's IMAP server (RFC 3501 with SASL-IR, LITERAL+, IDLE, UIDPLUS, MOVE, UNSELECT, NAMESPACE, SPECIAL-USE), over
 //! implicit TLS.
 
+mod command;
 mod grammar;
 mod search;
 mod section;
@@ -16,10 +17,10 @@ use jiff::Timestamp;
 
 use super::bearer;
 use super::mail::{Desk, Secure};
-use super::store::{Change, Folder, MAX_MESSAGE};
+use super::store::{Folder, MAX_MESSAGE};
 use super::wire::Line;
 use crate::protocol::Protocol;
-use grammar::{By, Command, Set};
+use command::{By, Command, Set};
 use selected::Selected;
 
 /// What is offered besides ways to log in.

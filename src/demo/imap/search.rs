@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use mail_parser::{HeaderValue, MessageParser};
 
-use super::grammar::Key;
+use super::command::Key;
 use super::section::split;
 use crate::demo::store::Entry;
 

@@ -2,7 +2,7 @@
 
 use mail_parser::{MessageParser, MessagePart, PartType};
 
-use super::grammar::{Section, What};
+use super::command::{Section, What};
 
 /// How deep messages within messages are followed.
 const MAX_NESTED: usize = 8;

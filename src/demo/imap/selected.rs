@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::grammar::{By, Item, Key, Set};
+use super::command::{By, Item, Key, Set};
 use super::search::Candidate;
 use super::{section, structure};
 use crate::demo::store::{Change, Entry, Folder};

@@ -310,7 +310,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::demo::imap::grammar::{Section, What};
+    use crate::demo::imap::command::{Section, What};
 
     /// Parentheses outside of strings, which must come in pairs.
     fn is_balanced(text: &[u8]) -> bool {
