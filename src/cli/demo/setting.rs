@@ -50,7 +50,7 @@ pub(super) enum SettingError {
     #[error("the sign-in failed: {0}")]
     Browser(#[from] BrowserError),
     #[error(transparent)]
-    Authorize(#[from] AuthorizeError),
+    Authorize(Box<AuthorizeError>),
     #[error("the sign-in was not over within {} seconds", CONSENT.as_secs())]
     Slow,
     #[error(transparent)]
@@ -122,8 +122,12 @@ impl Setting {
             }
         };
         let both = async {
-            let asking = async { asking.await.map_err(SettingError::from) };
-            tokio::try_join!(asking, async { clicking.await })
+            let asking = async {
+                asking
+                    .await
+                    .map_err(|error| SettingError::Authorize(Box::new(error)))
+            };
+            tokio::try_join!(asking, clicking)
         };
         match tokio::time::timeout(CONSENT, both).await {
             Ok(done) => done.map(drop),
