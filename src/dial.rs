@@ -45,6 +45,8 @@ pub struct Dialler {
 #[derive(Default)]
 pub struct Known(Mutex<Option<(Vec<SocketAddr>, Instant)>>);
 
+/// How long a server may take to hear that we leave.
+const GOOD_BYE: Duration = Duration::from_secs(2);
 /// How long addresses are used without asking again.
 const REMEMBER: Duration = Duration::from_secs(30);
 
@@ -112,11 +114,14 @@ impl Dialler {
     /// Only asks what the server can do; no credential is used.
     pub async fn ask_profile(&self) -> Result<Profile, Failure> {
         let mut dialled = self.dial(None).await?;
-        dialled.machine.quit();
-        // A polite good-bye; whether the server hears it changes nothing.
-        let farewell = driver::advance(&mut *dialled.machine, &mut dialled.stream);
-        let _ = timeout(Duration::from_millis(500), farewell).await;
-        Ok(dialled.profile)
+        let profile = dialled.profile.clone();
+        // A polite good-bye, which nobody waits for; whether the server hears it changes nothing.
+        tokio::spawn(async move {
+            dialled.machine.quit();
+            let farewell = driver::advance(&mut *dialled.machine, &mut dialled.stream);
+            timeout(GOOD_BYE, farewell).await.ok();
+        });
+        Ok(profile)
     }
 
     /// The addresses of the server's host.
@@ -323,6 +328,12 @@ impl Dialled {
         mut self,
         login: &Login<'_>,
     ) -> Result<(UpstreamStream, LoggedIn), LoginFailure> {
+        // What the server said while we waited for the token came before we asked; the machine must see it first.
+        tokio::select! {
+            biased;
+            _ = driver::read(&mut *self.machine, &mut self.stream) => {}
+            () = std::future::ready(()) => {}
+        }
         self.machine.login(login);
         let failure = |cause, reason: String| {
             let server = format!("{}:{}", login.host, login.port);

@@ -7,12 +7,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
 
 use crate::dialogue::{LoggedIn, Opening};
 use crate::pool::Buffer;
 
 /// How long a session that one side has closed may stay without a byte from the other.
 const HALF_OPEN: Duration = Duration::from_secs(60);
+/// How long the end of what was written may take to be read.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What went through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,46 +91,52 @@ where
     L: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    poll_fn(|cx| {
-        // Either direction may end first; an error in either ends both.
-        let uplink = up.poll(cx, local, upstream)?;
-        let downlink = down.poll(cx, upstream, local)?;
-        match uplink.is_ready() || downlink.is_ready() {
-            true => Poll::Ready(io::Result::Ok(())),
-            false => Poll::Pending,
-        }
+    pass(local, upstream, up, down, |up, down| {
+        up.is_ending() || down.is_ending()
     })
-    .await?;
-    finish(local, upstream, up, down).await
+    .await;
+    // One side has ended: what is left may take its time, but not stand still.
+    loop {
+        let before = up.octets + down.octets;
+        let both = pass(local, upstream, up, down, |up, down| {
+            up.is_over() && down.is_over()
+        });
+        if timeout(HALF_OPEN, both).await.is_ok() {
+            break;
+        }
+        if before == up.octets + down.octets {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    // A socket that is closed with unread bytes in it resets the connection, and the peer may lose the end of what we wrote.
+    let closed = pass(local, upstream, up, down, |up, down| {
+        up.is_closed() && down.is_closed()
+    });
+    timeout(LINGER, closed).await.ok();
+    up.error.take().or(down.error.take()).map_or(Ok(()), Err)
 }
 
-/// One side has closed: the other has until it is silent for too long.
-async fn finish<L, U>(
+/// Moves bytes both ways until `is_done`.
+async fn pass<L, U>(
     local: &mut L,
     upstream: &mut U,
     up: &mut Direction,
     down: &mut Direction,
-) -> io::Result<()>
-where
+    is_done: impl Fn(&Direction, &Direction) -> bool,
+) where
     L: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    loop {
-        let before = up.octets + down.octets;
-        let both = poll_fn(|cx| {
-            let uplink = up.poll(cx, local, upstream)?;
-            let downlink = down.poll(cx, upstream, local)?;
-            match uplink.is_ready() && downlink.is_ready() {
-                true => Poll::Ready(io::Result::Ok(())),
-                false => Poll::Pending,
-            }
-        });
-        match tokio::time::timeout(HALF_OPEN, both).await {
-            Ok(result) => return result,
-            Err(_) if up.octets + down.octets > before => {}
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+    poll_fn(|cx| {
+        // What they return says only whether they wait; both have to be asked.
+        let _ = up.poll(cx, local, upstream);
+        let _ = down.poll(cx, upstream, local);
+        match is_done(up, down) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
-    }
+    })
+    .await;
 }
 
 /// One way of a relay.
@@ -137,6 +146,8 @@ struct Direction {
     octets: u64,
     must_flush: bool,
     state: State,
+    /// Why it did not end well.
+    error: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -145,86 +156,134 @@ enum State {
     Flowing,
     /// The reader has ended; the writer must be told.
     Closing,
+    /// The writer takes nothing more; what the reader still says is thrown away.
+    Deaf,
     Closed,
 }
 
 impl Direction {
-    /// Moves what can be moved; ready when the end was passed on.
-    fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<io::Result<()>>
+    /// Whether its reader or its writer has ended.
+    fn is_ending(&self) -> bool {
+        self.state != State::Flowing
+    }
+
+    /// Whether nothing more is passed on.
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Deaf | State::Closed)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Moves what can be moved; ready at its end.
+    fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<()>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         while self.state == State::Flowing {
-            ready!(self.poll_write(cx, to))?;
-            if !self.poll_fill(cx, from)? {
-                if self.must_flush {
-                    ready!(Pin::new(&mut *to).poll_flush(cx))?;
-                    self.must_flush = false;
-                }
-                return Poll::Pending;
+            ready!(self.poll_write(cx, to));
+            if self.state != State::Flowing {
+                break;
+            }
+            self.fill(cx, from);
+            if self.held.is_none() && self.state == State::Flowing {
+                return self.poll_flush(cx, to);
             }
         }
         if self.state == State::Closing {
-            ready!(self.poll_write(cx, to))?;
-            ready!(Pin::new(to).poll_shutdown(cx))?;
+            ready!(self.poll_write(cx, to));
+        }
+        if self.state == State::Closing {
+            let closed = ready!(Pin::new(to).poll_shutdown(cx));
+            self.settle(closed);
             self.state = State::Closed;
         }
-        Poll::Ready(Ok(()))
+        while self.state == State::Deaf {
+            self.fill(cx, from);
+            if self.held.take().is_none() && self.state == State::Deaf {
+                return Poll::Pending;
+            }
+            if self.state == State::Closing {
+                self.state = State::Closed;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Keeps the first error, which is the cause of the others.
+    fn settle(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    /// The writer has failed. The other direction goes on: what it holds may be the reason for the failure.
+    fn fail_to_write(&mut self, error: io::Error) {
+        self.settle(Err(error));
+        self.held = None;
+        self.state = State::Deaf;
     }
 
     /// Writes what is held, and gives the buffer back.
-    fn poll_write<W: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        to: &mut W,
-    ) -> Poll<io::Result<()>> {
+    fn poll_write<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<()> {
         while let Some(buffer) = &mut self.held {
-            let count = ready!(Pin::new(&mut *to).poll_write(cx, buffer.filled()))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            buffer.used(count);
-            self.octets += count as u64;
-            self.must_flush = true;
-            if buffer.filled().is_empty() {
-                self.held = None;
+            match ready!(Pin::new(&mut *to).poll_write(cx, buffer.filled())) {
+                Ok(0) => self.fail_to_write(io::ErrorKind::WriteZero.into()),
+                Err(error) => self.fail_to_write(error),
+                Ok(count) => {
+                    buffer.used(count);
+                    self.octets += count as u64;
+                    self.must_flush = true;
+                    if buffer.filled().is_empty() {
+                        self.held = None;
+                    }
+                }
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
-    /// Reads as much as is there, so that many small records become one write. Says whether there is anything to do for it.
-    fn poll_fill<R: AsyncRead + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut R,
-    ) -> io::Result<bool> {
+    /// Sees that written bytes leave before we wait for more.
+    fn poll_flush<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<()> {
+        if self.must_flush {
+            match ready!(Pin::new(to).poll_flush(cx)) {
+                Ok(()) => self.must_flush = false,
+                Err(error) => {
+                    self.fail_to_write(error);
+                    cx.waker().wake_by_ref(); // to go on in the new state
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Reads as much as is there, so that many small records become one write.
+    fn fill<R: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, from: &mut R) {
         let mut buffer = Buffer::take();
         while !buffer.spare().is_empty() {
             let mut spare = ReadBuf::new(buffer.spare());
             match Pin::new(&mut *from).poll_read(cx, &mut spare) {
                 Poll::Pending => break,
-                Poll::Ready(Ok(())) => {
+                Poll::Ready(Ok(())) if !spare.filled().is_empty() => {
                     let count = spare.filled().len();
-                    if count == 0 {
-                        self.state = State::Closing;
-                        break;
-                    }
                     buffer.put(count);
                 }
-                // A peer that closes TLS without saying so has closed all the same; what came before is passed on.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                // A peer that closes TLS without saying so, or resets, has closed all the same; what came before is passed on.
+                Poll::Ready(ended) => {
+                    let usual = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+                    if !ended.as_ref().is_err_and(usual) {
+                        self.settle(ended);
+                    }
                     self.state = State::Closing;
                     break;
                 }
-                Poll::Ready(Err(error)) => return Err(error),
             }
         }
         if !buffer.filled().is_empty() {
             self.held = Some(buffer);
         }
-        Ok(self.held.is_some() || self.state == State::Closing)
     }
 }
 

@@ -6,7 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Log;
 
-/// Begins to log, at a level such as `info` or by a filter such as `info,mailwicket::token=debug`.
+/// Begins to log. A level such as `debug` is ours alone: libraries then tell no more than warnings, so that nothing of theirs
+/// drowns what happened. A filter such as `info,mailwicket::token=debug,rustls=debug` is taken as it is.
 ///
 /// A second call changes nothing: the first caller's log goes on.
 ///
@@ -14,7 +15,13 @@ use crate::config::Log;
 /// If the level cannot be understood.
 pub fn init(log: &Log, color: bool) -> Result<(), String> {
     let level = &log.level;
-    let filter = EnvFilter::try_new(level)
+    let is_word = level.chars().all(char::is_alphabetic);
+    let filter = if is_word {
+        format!("warn,mailwicket={level}")
+    } else {
+        level.clone()
+    };
+    let filter = EnvFilter::try_new(filter)
         .map_err(|error| format!("cannot understand the log level {level:?}: {error}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -244,11 +244,12 @@ impl Passwords {
         good: &[&Candidate],
         attempt: &Attempt<'_>,
     ) -> Result<(), Refusal> {
-        let ticket = self.workers.ticket().ok_or(Refusal::Crowded)?;
+        // Those who present the same password wait for the first of them, and take no place in the queue meanwhile.
         let _lane = self.lane(login, attempt).lock().await;
         if self.remembers(good, attempt) {
             return Ok(());
         }
+        let ticket = self.workers.ticket().ok_or(Refusal::Crowded)?;
         if good.is_empty() {
             let dummy = self.dummy.clone();
             ticket.verify(dummy, attempt.password.clone()).await;

@@ -120,10 +120,12 @@ impl Tokens {
         if !matches!(need, Need::Upkeep) {
             self.note_use(&slot);
         }
+        // A renewal that is under way may bring another token than the refused one; so nobody is turned away before its end.
+        let may_come = matches!(need, Need::Instead(_)) && slot.gate.try_lock().is_err();
         match self.decide(&slot, &registration, &need) {
             Decision::Serve(token) => return Ok(token),
-            Decision::Refuse(failure) => return Err(failure),
-            Decision::Renew => {}
+            Decision::Refuse(failure) if !may_come => return Err(failure),
+            Decision::Refuse(_) | Decision::Renew => {}
         }
         let spare = matches!(need, Need::Login)
             .then(|| slot.entry().living_token(Timestamp::now()))

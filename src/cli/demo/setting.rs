@@ -126,7 +126,7 @@ impl Setting {
             let asking = async {
                 asking
                     .await
-                    .map_err(|error| SettingError::Authorize(error.into()))
+                    .map_err(|error| SettingError::Authorize(Box::new(error)))
             };
             tokio::try_join!(asking, clicking)
         };
