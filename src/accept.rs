@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,17 @@ pub struct BindError {
     pub address: SocketAddr,
     /// What the system said.
     pub source: io::Error,
+}
+
+/// How long a connection may be silent before the system asks whether the peer is still there.
+const SILENT: Duration = Duration::from_secs(120);
+
+/// Has the system find out when a peer is gone for good; a session has no time-out of its own.
+///
+/// # Errors
+/// What the system says.
+pub fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENT))
 }
 
 /// Binds one address, or fails.
@@ -143,8 +155,8 @@ impl Door {
         let counter = Arc::clone(&self.counter.borrow());
         let span = tracing::info_span!("session", protocol = %counter.listener.protocol, %source);
         // Without it, every answer to a small command may wait 40 ms.
-        if let Err(error) = local.set_nodelay(true) {
-            tracing::debug!(parent: &span, %error, "cannot switch TCP_NODELAY on");
+        if let Err(error) = local.set_nodelay(true).and_then(|()| keep_alive(&local)) {
+            tracing::debug!(parent: &span, %error, "cannot set the socket up");
         }
         let Some((stranger, session)) = self.places.take(source.ip()) else {
             tracing::warn!(parent: &span, stage = %Stage::Accept, "too many connections; turned away");

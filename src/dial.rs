@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::accept;
 use crate::config::{Endpoint, Timeouts, UpstreamTls};
 use crate::dialogue::{
     self, LoggedIn, Login, Profile, Upstream, UpstreamEvent, UpstreamFailureKind,
@@ -90,7 +91,11 @@ impl Dialler {
     pub async fn dial(&self, name: Option<&str>) -> Result<Dialled, Failure> {
         let addresses = self.resolve().await?;
         let socket = self.connect(&addresses).await?;
-        self.converse(socket, name).await
+        let dialled = self.converse(socket, name).await;
+        if dialled.is_err() {
+            self.known.forget(); // an address that connects and says nothing must not stay the first
+        }
+        dialled
     }
 
     /// Hears what the server at the other end of `socket` can do, securing the connection where it is still in clear.
@@ -132,7 +137,7 @@ impl Dialler {
         let Endpoint { host, port, .. } = &self.endpoint;
         let lookup = timeout(self.timeouts.connect, lookup_host((host.as_str(), *port))).await;
         let addresses: Vec<SocketAddr> = match lookup {
-            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Ok(addresses)) => by_turns(addresses),
             Ok(Err(error)) => return Err(self.failure(format!("cannot resolve {host}: {error}"))),
             Err(_) => return Err(self.failure(format!("cannot resolve {host} in time"))),
         };
@@ -158,14 +163,19 @@ impl Dialler {
 
     async fn first_of(&self, addresses: &[SocketAddr]) -> Result<Socket, Failure> {
         let mut failures = Vec::new();
-        for address in addresses {
-            let error = match timeout(self.timeouts.connect, self.connect_to(*address)).await {
+        let deadline = Instant::now() + self.timeouts.connect_total;
+        for (at, address) in addresses.iter().enumerate() {
+            // Every address gets its chance, however many are dead before it.
+            let left = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
+            let share = deadline.saturating_duration_since(Instant::now()) / left;
+            let limit = self.timeouts.connect.min(share);
+            let error = match timeout(limit, self.connect_to(*address)).await {
                 Ok(Ok(socket)) => {
                     self.known.answered(*address);
                     return Ok(socket);
                 }
                 Ok(Err(error)) => explain(&error),
-                Err(_) => format!("no answer within {:?}", self.timeouts.connect),
+                Err(_) => format!("no answer within {limit:?}"),
             };
             tracing::debug!(stage = %Stage::Dial, %address, error, "an address failed");
             failures.push(format!("{address}: {error}"));
@@ -176,6 +186,7 @@ impl Dialler {
     async fn connect_to(&self, address: SocketAddr) -> io::Result<Socket> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
+        accept::keep_alive(&tcp)?;
         match self.endpoint.tls {
             UpstreamTls::Implicit => Ok(Socket::Secured(Box::new(self.secure(tcp).await?))),
             UpstreamTls::StartTls => Ok(Socket::Clear(tcp)),
@@ -254,6 +265,22 @@ impl Dialler {
         let detail = format!("{} server {}: {reason}", self.protocol, self.endpoint);
         Failure::new(Stage::Dial, Cause::Upstream, detail)
     }
+}
+
+/// Addresses with their families by turns, as the system ordered them: where one family leads nowhere, the other comes soon
+/// (RFC 8305 §4).
+fn by_turns(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let addresses: Vec<_> = addresses.collect();
+    let is_first = |address: &SocketAddr| address.is_ipv6() == addresses[0].is_ipv6();
+    let (first, second): (Vec<_>, Vec<_>) = addresses.iter().copied().partition(is_first);
+    let mut second = second.into_iter();
+    let mut ordered = Vec::with_capacity(addresses.len());
+    for address in first {
+        ordered.push(address);
+        ordered.extend(second.next());
+    }
+    ordered.extend(second);
+    ordered
 }
 
 /// A connected socket.

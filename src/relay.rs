@@ -26,7 +26,7 @@ pub struct Traffic {
     pub down: u64,
 }
 
-/// Passes bytes until both sides have closed, or one has failed.
+/// Passes bytes until both sides have closed, one has failed, or `end` comes.
 ///
 /// First go the success reply and what came behind it, and what the mail program had sent behind its login. A side that closes has
 /// its end passed on, and the other may still finish what it says. Memory is bounded: at most one buffer each way, held only while
@@ -36,6 +36,7 @@ pub async fn relay<L, U>(
     upstream: &mut U,
     opening: &Opening,
     login: &LoggedIn,
+    end: impl Future<Output = ()>,
 ) -> (Traffic, io::Result<()>)
 where
     L: AsyncRead + AsyncWrite + Unpin,
@@ -43,9 +44,13 @@ where
 {
     let mut up = Direction::default();
     let mut down = Direction::default();
-    let result = match open(local, upstream, opening, login).await {
-        Ok(()) => run(local, upstream, &mut up, &mut down).await,
-        Err(error) => Err(error),
+    let passing = async {
+        open(local, upstream, opening, login).await?;
+        run(local, upstream, &mut up, &mut down).await
+    };
+    let result = tokio::select! {
+        result = passing => result,
+        () = end => Err(io::ErrorKind::ConnectionAborted.into()),
     };
     let traffic = Traffic {
         up: up.octets + opening.leftovers.len() as u64,

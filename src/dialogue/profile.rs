@@ -18,7 +18,7 @@ const LONGEST: usize = 512;
 
 impl Profile {
     /// Keeps what may be passed on: what fits the grammar and does not speak of authentication or TLS.
-    pub(super) fn new<'a>(protocol: Protocol, said: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub(crate) fn new<'a>(protocol: Protocol, said: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let words = said
             .into_iter()
             .map(<[u8]>::trim_ascii_end) // a stray blank is no reason to lose a word
@@ -32,6 +32,26 @@ impl Profile {
     /// The atoms or lines.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         self.words.iter().map(String::as_str)
+    }
+
+    /// What can be promised if both lists are true at times.
+    pub(crate) fn in_common_with(&self, other: &Self) -> Self {
+        let kept = |word: &&str| other.words().any(|theirs| keeps(theirs, word));
+        let smaller = |word: &str| {
+            let theirs = other
+                .words()
+                .find(|theirs| keyword(theirs).eq_ignore_ascii_case(keyword(word)));
+            theirs
+                .filter(|theirs| !keeps(theirs, word))
+                .map(str::to_owned)
+        };
+        let words = self.words().filter_map(|word| match kept(&word) {
+            true => Some(word.to_owned()),
+            false => smaller(word),
+        });
+        Self {
+            words: words.collect(),
+        }
     }
 
     /// The first thing that was `promised` and is not here.

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 pub use hash::{HashError, generate, hash};
 pub use named::{NamedError, NamedPassword, add, list, remove};
 
-use crate::config::Account;
+use crate::config::{Account, Provider};
 use crate::dialogue::Credentials;
 use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
@@ -115,6 +115,7 @@ pub struct Passwords {
 
 /// What one login presents.
 struct Attempt<'a> {
+    provider: &'a str,
     login: &'a str,
     password: Arc<Zeroizing<Vec<u8>>>,
     protocol: Protocol,
@@ -179,7 +180,10 @@ impl Passwords {
         }
     }
 
-    /// Checks what a mail program presented over `protocol` from `source`. Success is told at once, a failure after the delay.
+    /// Checks what a mail program presented over `protocol` from `source`, at a listener of `provider`. Success is told at once, a
+    /// failure after the delay.
+    ///
+    /// An account of another provider does not exist there: its token must never come to this provider's server.
     ///
     /// # Errors
     /// [`Cause::Password`] for everything that a stranger can get wrong; [`Cause::Limit`] if too many wait; [`Cause::Config`] if the
@@ -187,11 +191,13 @@ impl Passwords {
     pub async fn verify(
         &self,
         credentials: &Credentials,
+        provider: &Provider,
         protocol: Protocol,
         source: IpAddr,
     ) -> Result<Verified, Failure> {
         let start = Instant::now();
         let attempt = Attempt {
+            provider: &provider.name,
             login: &credentials.login,
             password: Arc::new(credentials.password.expose_secret().to_vec().into()),
             protocol,
@@ -221,6 +227,7 @@ impl Passwords {
     async fn check(&self, attempt: &Attempt<'_>) -> Result<Arc<Account>, Refusal> {
         let login = attempt.login.to_ascii_lowercase();
         let door = self.doors.get(&login);
+        let door = door.filter(|door| door.account.provider.name == attempt.provider);
         let candidates = match door {
             // A small read of a local file; handing it to another thread would cost more than the read.
             Some(door) => door.candidates(&self.vault).map_err(Refusal::Vault)?,

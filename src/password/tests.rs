@@ -106,7 +106,21 @@ impl Bench {
             password: password.to_vec().into(),
         };
         let source = source.parse().unwrap();
-        self.passwords.verify(&credentials, protocol, source).await
+        self.verify_at(&self.alice.provider, &credentials, protocol, source)
+            .await
+    }
+
+    async fn verify_at(
+        &self,
+        provider: &Provider,
+        credentials: &Credentials,
+        protocol: Protocol,
+        source: IpAddr,
+    ) -> Result<Verified, Failure> {
+        let verifying = self
+            .passwords
+            .verify(credentials, provider, protocol, source);
+        verifying.await
     }
 
     fn hashes(&self) -> u64 {
@@ -343,4 +357,20 @@ fn passwords_of_a_later_release_are_neither_used_nor_written_over() {
     assert!(remove(&bench.vault, ALICE, "x").is_err());
     let now = bench.vault.revision(Kind::Passwords, ALICE).unwrap();
     assert_eq!(now, Some(revision));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_of_another_provider_is_unknown_at_this_one() {
+    let bench = Bench::new(&[&cheap(b"wicket-1")]);
+    let mut other = Provider::clone(&bench.alice.provider);
+    other.name = "fabrikam".into();
+    let credentials = Credentials {
+        login: ALICE.into(),
+        password: b"wicket-1".to_vec().into(),
+    };
+    let source = HERE.parse().unwrap();
+    let refused = bench.verify_at(&other, &credentials, Protocol::Imap, source);
+    let unknown = bench.login("nobody@contoso.com", b"wicket-1");
+    assert_eq!(refused.await.unwrap_err(), unknown.await.unwrap_err());
+    bench.login(ALICE, b"wicket-1").await.unwrap();
 }

@@ -23,7 +23,16 @@ impl Bench {
         opening.reply.push(reply);
         opening.leftovers.push(behind_login);
         let login = LoggedIn::pretended(behind_reply);
-        let relaying = async move { relay(&mut local, &mut upstream, &opening, &login).await };
+        let relaying = async move {
+            relay(
+                &mut local,
+                &mut upstream,
+                &opening,
+                &login,
+                std::future::pending(),
+            )
+            .await
+        };
         Self {
             program,
             provider,

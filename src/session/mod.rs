@@ -16,7 +16,7 @@ use crate::failure::{Cause, Failure};
 use crate::observe::{Counters, timed};
 use crate::password::{Passwords, Verified};
 use crate::profiles::Profiles;
-use crate::relay::{Traffic, relay};
+use crate::relay::relay;
 use crate::stage::Stage;
 use crate::token::{AccessToken, Tokens};
 use conversation::{Conversation, End};
@@ -45,6 +45,14 @@ pub struct Counter {
     pub kill: CancellationToken,
 }
 
+/// What the mail program and we have told each other, as far as it matters upstream.
+struct Shown {
+    /// What SMTP's EHLO said.
+    name: Option<String>,
+    /// The capability list that it was shown.
+    promised: Option<Profile>,
+}
+
 /// A connection that has passed `login`: the proof of it, and what it opened.
 struct Opened {
     account: Arc<Account>,
@@ -60,8 +68,11 @@ pub async fn serve(
     place: Stranger,
 ) {
     // The dialogue's state is large and short-lived: boxed, it costs nothing once the session is logged in.
-    let admitted = Box::pin(admit(&counter, &mut local, source)).await;
-    drop(place); // from here on the connection does not count among the strangers
+    let admitting = Box::pin(admit(&counter, &mut local, source, place));
+    let admitted = tokio::select! {
+        admitted = admitting => admitted,
+        () = counter.kill.cancelled() => return,
+    };
     match admitted {
         Ok((opened, opening)) => carry(&counter, local, opened, opening).await,
         Err(end) => end.report(&counter.listener, source),
@@ -73,17 +84,17 @@ async fn admit(
     counter: &Counter,
     local: &mut TcpStream,
     source: SocketAddr,
+    place: Stranger,
 ) -> Result<(Opened, Opening), End> {
     let mut conversation = Conversation::begin(counter);
+    let mut place = Some(place);
     loop {
         let credentials = timed(Stage::Dialogue, conversation.credentials(local)).await?;
-        let login = open(
-            counter,
-            &credentials,
-            source,
-            conversation.name(),
-            conversation.promised(),
-        );
+        let shown = Shown {
+            name: conversation.name(),
+            promised: conversation.promised(),
+        };
+        let login = open(counter, &credentials, source, &shown, &mut place);
         match conversation.attend(local, login).await? {
             Ok(opened) => {
                 let opening = conversation.accept(&opened.logged_in)?;
@@ -103,18 +114,18 @@ async fn open(
     counter: &Counter,
     credentials: &Credentials,
     source: SocketAddr,
-    name: Option<String>,
-    promised: Option<Profile>,
+    shown: &Shown,
+    place: &mut Option<Stranger>,
 ) -> Result<Opened, Failure> {
-    let protocol = counter.listener.protocol;
-    let verifying = counter.passwords.verify(credentials, protocol, source.ip());
+    let Listener {
+        protocol, provider, ..
+    } = &*counter.listener;
+    let verifying = counter
+        .passwords
+        .verify(credentials, provider, *protocol, source.ip());
     let verified = timed(Stage::Password, verifying).await?;
-    let dial = || {
-        timed(
-            Stage::Dial,
-            dial(counter, name.as_deref(), promised.as_ref()),
-        )
-    };
+    *place = None; // no stranger any more: a provider that hangs must not keep strangers of other listeners out
+    let dial = || timed(Stage::Dial, dial(counter, shown));
     let access = timed(Stage::Token, counter.tokens.access(&verified));
     let (token, dialled) = tokio::try_join!(access, dial())?;
     match login(counter, &verified, dialled, &token).await {
@@ -133,13 +144,10 @@ async fn open(
 }
 
 /// Dials, and sees that the provider still offers what the mail program was told.
-async fn dial(
-    counter: &Counter,
-    name: Option<&str>,
-    promised: Option<&Profile>,
-) -> Result<Dialled, Failure> {
-    let dialled = counter.dialler.dial(name).await?;
+async fn dial(counter: &Counter, shown: &Shown) -> Result<Dialled, Failure> {
+    let dialled = counter.dialler.dial(shown.name.as_deref()).await?;
     counter.profiles.learn(&counter.dialler, dialled.profile());
+    let promised = shown.promised.as_ref();
     match promised.and_then(|promised| dialled.profile().lacks(promised)) {
         None => Ok(dialled),
         Some(word) => {
@@ -183,11 +191,8 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
     } = opened;
     let session = counter.counters.logged_in(&account.address);
     tracing::info!(stage = %Stage::Login, outcome = "ok", account = account.address, "logged in");
-    let relaying = relay(&mut local, &mut upstream, &opening, &logged_in);
-    let (traffic, result) = tokio::select! {
-        done = relaying => done,
-        () = counter.kill.cancelled() => (Traffic::default(), Err(std::io::ErrorKind::ConnectionAborted.into())),
-    };
+    let end = counter.kill.cancelled();
+    let (traffic, result) = relay(&mut local, &mut upstream, &opening, &logged_in, end).await;
     session.ended(traffic);
     match result {
         Ok(()) => {
