@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::{self, BindError, Door, Places};
 use crate::config::{Config, Listener};
-use crate::control::{Control, ControlError};
+use crate::control::Control;
 use crate::dial::Dialler;
 use crate::dialogue::Bounds;
 use crate::observe::Counters;
@@ -47,9 +47,6 @@ pub enum StartError {
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The place where `status` asks.
-    #[error(transparent)]
-    Control(#[from] ControlError),
     /// A listener whose provider has no such server; the check of the configuration finds it earlier.
     #[error("provider {provider} has no {protocol} server")]
     NoServer {
@@ -104,7 +101,7 @@ impl Daemon {
     /// [`StartError`]; nothing is left running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let places = Places::new(&config.limits);
-        let house = House::build(config)?;
+        let house = House::build(config, None)?;
         let mut daemon = Self {
             house,
             open: Vec::new(),
@@ -115,9 +112,11 @@ impl Daemon {
             sources: watch::Sender::default(),
         };
         daemon.open_listeners()?;
-        let control =
-            Control::open(&daemon.house.config.state_dir, daemon.sources.subscribe()).await?;
-        daemon.tasks.spawn(control.serve(daemon.stop.clone()));
+        match Control::open(&daemon.house.config.state_dir, daemon.sources.subscribe()).await {
+            Ok(control) => drop(daemon.tasks.spawn(control.serve(daemon.stop.clone()))),
+            // Mail goes on without it.
+            Err(error) => tracing::warn!(%error, "`mailwicket status` will not find this daemon"),
+        }
         daemon.settle();
         Ok(daemon)
     }
@@ -133,11 +132,14 @@ impl Daemon {
     /// # Errors
     /// [`StartError`]; the old configuration stays in force then.
     pub fn reload(&mut self, config: Config) -> Result<(), StartError> {
-        let house = House::build(config)?;
+        let house = House::build(config, Some(&self.house))?;
         let former = std::mem::replace(&mut self.house, house);
         match self.open_listeners() {
             Ok(()) => {
                 former.done.cancel();
+                // An answer of a token endpoint that is under way may hold a rotated token.
+                self.tasks
+                    .spawn(async move { former.tokens.settle().await });
                 self.settle();
                 Ok(())
             }
@@ -296,11 +298,19 @@ impl Open {
 }
 
 impl House {
-    fn build(config: Config) -> Result<Self, StartError> {
+    fn build(config: Config, former: Option<&Self>) -> Result<Self, StartError> {
         if config.listeners.is_empty() {
             return Err(StartError::NoListener);
         }
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;
+        // What is known of tokens lives on with the vault they are kept in: a rotated one that could not be written yet, and what
+        // the provider said about asking again.
+        let tokens = former
+            .filter(|former| former.keeps_in(&config))
+            .map_or_else(
+                || Tokens::new(vault.clone(), config.timeouts.token),
+                |former| former.tokens.clone(),
+            );
         let mut tls = HashMap::new();
         for provider in &config.providers {
             let config =
@@ -311,13 +321,25 @@ impl House {
             tls.insert(provider.name.clone(), config);
         }
         Ok(Self {
-            passwords: Arc::new(Passwords::new(&config.accounts, vault.clone())),
-            tokens: Tokens::new(vault, config.timeouts.token),
+            passwords: Arc::new(Passwords::new(&config.accounts, vault)),
+            tokens,
             profiles: Arc::default(),
             tls,
             done: CancellationToken::new(),
             config,
         })
+    }
+
+    /// Whether `config` keeps its records in the same vault, and asks token endpoints in the same way.
+    fn keeps_in(&self, config: &Config) -> bool {
+        let place = |config: &Config| {
+            (
+                config.state_dir.clone(),
+                format!("{:?}", config.vault_key),
+                config.timeouts.token,
+            )
+        };
+        place(&self.config) == place(config)
     }
 
     fn dialler(&self, listener: &Listener) -> Result<Dialler, StartError> {
