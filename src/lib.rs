@@ -27,6 +27,7 @@ pub mod failure;
 pub mod oauth;
 pub mod observe;
 pub mod pool;
+pub mod process;
 pub mod profiles;
 pub mod protocol;
 pub mod signals;

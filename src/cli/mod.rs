@@ -253,7 +253,10 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
         say(&format!("error: cannot start the runtime: {error}"));
         Exit::Failed
     })?;
-    Ok(runtime.block_on(work))
+    let done = runtime.block_on(work);
+    // A name that is being resolved cannot be called back; nobody waits for it any more.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    Ok(done)
 }
 
 /// A line of words, on stderr. If nobody listens there, there is nobody to tell.

@@ -6,6 +6,7 @@ use super::{Exit, Global, say};
 use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::observe;
+use crate::process;
 use crate::signals::{Signal, Signals};
 
 /// The arguments of `run`: only the global ones.
@@ -20,6 +21,7 @@ pub fn run(_: Args, global: &Global) -> Exit {
             say(&format!("error: {error}"));
             Exit::Usage
         })?;
+        process::prepare(config.limits.sessions);
         super::block_on(serve(config, global))?
     });
     result.err().unwrap_or(Exit::Done)
