@@ -1,6 +1,7 @@
 //! The real binary between real mail programs and real servers. One test binary, so that one lab serves all; every
 //! test has mailboxes of its own, so that they run side by side. `tests/lab/install` installs what they need.
 
+mod browser;
 mod clients;
 mod lab;
 mod mail;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -223,13 +223,19 @@ impl Wicket {
 
     /// Gets consent: reads the sign-in address and follows it as a browser does.
     pub fn authorize(&self, account: &str) {
+        self.authorize_by(account, "browser", |url, _| self.browse(account, url));
+    }
+
+    /// Gets consent by `method`: `person` is handed the sign-in address and the input of the command.
+    pub fn authorize_by(&self, account: &str, method: &str, person: impl FnOnce(&str, ChildStdin)) {
         let mut command = self.binary();
-        command.args(["authorize", account, "--no-open"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["authorize", account, "--no-open", "--method", method]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Guarded(command.spawn().expect("the binary runs"));
+        let input = process.0.stdin.take().expect("piped");
         let mut lines = BufReader::new(process.0.stdout.take().expect("piped")).lines();
         let url = lines.find_map(|line| line.ok().filter(|line| line.starts_with("http")));
-        self.browse(account, &url.expect("authorize prints a sign-in address"));
+        person(&url.expect("authorize prints a sign-in address"), input);
         lines.for_each(drop);
         let status = process.0.wait().expect("it ends");
         assert!(status.success(), "authorize {account}: {status}");
