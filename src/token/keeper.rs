@@ -230,10 +230,10 @@ impl Tokens {
         let brake = self.registration(&slot.account.provider).ok()?.brake();
         let entry = slot.entry();
         let due = match entry.unsaved {
-            Some(_) => entry.life.next_try().unwrap_or(now),
+            Some(_) => entry.life.next_try(now).unwrap_or(now),
             None => entry.life.due(&entry.upkeep(), now)?,
         };
-        Some(brake.until().map_or(due, |until| until.max(due)))
+        Some(brake.until(now).map_or(due, |until| until.max(due)))
     }
 
     pub(super) fn is_loaded(&self, slot: &Slot) -> bool {
