@@ -286,11 +286,10 @@ pub(super) fn internal(words: &str) -> Failure {
     Failure::new(Stage::Token, Cause::Token, words)
 }
 
-/// Trouble with the file system may pass; everything else about the vault needs a person.
 fn from_vault(error: &VaultError) -> Failure {
-    let cause = match error {
-        VaultError::Io { .. } | VaultError::Busy { .. } => Cause::Token,
-        _ => Cause::Config,
+    let cause = match error.may_pass() {
+        true => Cause::Token,
+        false => Cause::Config,
     };
     Failure::new(Stage::Token, cause, error.to_string())
 }
