@@ -26,7 +26,7 @@ use catalogue::Class;
 use discovery::Metadata;
 use http::{Confidential, HttpClient, HttpError};
 use redirect::Expected;
-use response::{Answer, ErrorAnswer, RawError, TokenAnswer, Unusable};
+use response::{Answer, ErrorAnswer, RawError, TokenAnswer, Unusable, printable};
 use secrets::Secrets;
 
 /// Why there are no tokens; sorted by what somebody can do.
@@ -125,6 +125,11 @@ impl OAuthError {
             Self::Issuer { .. } | Self::NoEndpoint(_) | Self::Secret(_) => true,
             Self::Http(_) | Self::Unusable(_) | Self::Malformed { .. } => false,
         }
+    }
+
+    /// Whether the endpoint itself answered, as OAuth has it, so that it is there and well.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Unusable(_))
     }
 
     /// Whether the request may have been acted on while its answer was lost on the way.
@@ -375,10 +380,14 @@ impl OAuth {
                 OAuthError::Refused(answer.cleaned(secrets))
             }
             Err(RequestTokenError::Request(error)) => OAuthError::Http(error),
-            // Only the path: the parser's own message quotes values.
-            Err(RequestTokenError::Parse(error, _)) => OAuthError::Malformed {
-                at: error.path().to_string(),
-            },
+            Err(RequestTokenError::Parse(error, body)) => {
+                // Only the path: the parser's own message quotes values.
+                let at = printable(&secrets.redacted(&error.path().to_string()), 80);
+                match Unusable::salvaged(&at, &body) {
+                    Some(unusable) => OAuthError::Unusable(unusable),
+                    None => OAuthError::Malformed { at },
+                }
+            }
             Err(RequestTokenError::Other(_)) => OAuthError::Malformed { at: String::new() },
         };
         if matches!(error, OAuthError::Http(_)) {

@@ -113,9 +113,21 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Unusable {
     /// What is wrong with it; holds nothing of the answer's content.
-    pub reason: &'static str,
+    pub reason: String,
     /// The refresh token that came with it.
     pub refresh_token: Option<SecretString>,
+}
+
+impl Unusable {
+    /// What is left of an answer that could not be read at `at`, if a refresh token is.
+    pub(super) fn salvaged(at: &str, body: &[u8]) -> Option<Self> {
+        let answer: Value = serde_json::from_slice(body).ok()?;
+        let token = answer.get("refresh_token")?.as_str()?;
+        is_vschar(token).then(|| Self {
+            reason: format!("it cannot be read at `{at}`"),
+            refresh_token: Some(token.into()),
+        })
+    }
 }
 
 impl TokenAnswer {
@@ -125,7 +137,9 @@ impl TokenAnswer {
             Some(token) if token.secret().is_empty() => None,
             Some(token) if !is_vschar(token.secret()) => {
                 return Err(Unusable {
-                    reason: "its refresh token is too long or has characters that no token may have",
+                    reason:
+                        "its refresh token is too long or has characters that no token may have"
+                            .into(),
                     refresh_token: None,
                 });
             }
@@ -133,13 +147,14 @@ impl TokenAnswer {
         };
         if self.token_type != TokenType::Bearer {
             return Err(Unusable {
-                reason: "its token_type is not Bearer",
+                reason: "its token_type is not Bearer".into(),
                 refresh_token,
             });
         }
         let Some(access_token) = AccessToken::new(self.access_token.into_secret().into()) else {
             return Err(Unusable {
-                reason: "its access token is too long or has characters that no token may have",
+                reason: "its access token is too long or has characters that no token may have"
+                    .into(),
                 refresh_token,
             });
         };

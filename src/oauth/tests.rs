@@ -176,11 +176,21 @@ async fn retry_after_reaches_the_caller() {
 
 #[tokio::test]
 async fn a_rotated_refresh_token_survives_an_unusable_answer() {
-    let reply = Reply::json(200, r#"{"access_token":"a b","refresh_token":"rt2"}"#);
-    let Err(OAuthError::Unusable(unusable)) = refresh_against(reply).await else {
-        panic!("taken")
-    };
-    assert_eq!(unusable.refresh_token.expect("kept").expose_secret(), "rt2");
+    for rest in [
+        r#""access_token":"a b""#,
+        r#""access_token":["at"]"#,
+        r#""access_token":null"#,
+        r#""expires_in":1"#,
+        r#""access_token":"at","token_type":7"#,
+        r#""access_token":"at","id_token":{}"#,
+        r#""access_token":"at","access_token":"at""#,
+    ] {
+        let reply = Reply::json(200, &format!(r#"{{{rest},"refresh_token":"rt2"}}"#));
+        let Err(OAuthError::Unusable(unusable)) = refresh_against(reply).await else {
+            panic!("{rest} was taken, or the refresh token was lost")
+        };
+        assert_eq!(unusable.refresh_token.expect("kept").expose_secret(), "rt2");
+    }
 }
 
 #[tokio::test]
