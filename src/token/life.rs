@@ -145,6 +145,8 @@ pub struct Trouble {
 struct Backoff {
     failures: u32,
     wait: Option<Wait>,
+    /// The part of it that the provider asked for.
+    asked: Option<Wait>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -190,6 +192,11 @@ impl Backoff {
         // Never earlier than asked, and not all at the same moment.
         let asked = asked + asked.mul_f64(share(luck) / 10.0);
         self.wait = Some(Wait::new(now, wait.max(asked)));
+        self.asked = (!asked.is_zero()).then(|| Wait::new(now, asked));
+    }
+
+    fn reconsidered(&mut self) {
+        (self.failures, self.wait) = (0, self.asked);
     }
 }
 
@@ -293,6 +300,11 @@ impl Life {
         self.enter(state, now, &trouble.reason, &trouble.remedy)
     }
 
+    /// The configuration was looked at by a person: asking again may help by now. What the provider asked for is kept.
+    pub fn reconsidered(&mut self) {
+        self.backoff.reconsidered();
+    }
+
     fn enter(&mut self, state: State, now: Timestamp, reason: &str, remedy: &str) -> bool {
         (self.reason, self.remedy) = (reason.to_owned(), remedy.to_owned());
         let is_new = self.state != state;
@@ -385,6 +397,11 @@ impl Brake {
     pub fn failed(&mut self, now: Timestamp, trouble: &Trouble, luck: f64) {
         self.backoff.failed(now, trouble, luck);
         self.trouble = Some(trouble.clone());
+    }
+
+    /// See [`Life::reconsidered`]. One request still goes first.
+    pub fn reconsidered(&mut self) {
+        self.backoff.reconsidered();
     }
 
     /// The endpoint answered as it should, be it with a refusal of one account.

@@ -212,6 +212,37 @@ fn after_a_failure_that_concerns_all_one_request_goes_first() {
     assert!(brake.admit(at(2)) && brake.admit(at(2)));
 }
 
+#[test]
+fn a_reload_ends_waits_but_those_that_the_provider_asked_for() {
+    for (trouble, may_ask) in [
+        (trouble(Class::Config), true),
+        (trouble(Class::Retry), true),
+        (asked_to_wait(300), false),
+    ] {
+        let (mut life, mut brake) = (life(), off());
+        life.failed(at(0), &trouble, 1.0);
+        brake.failed(at(0), &trouble, 1.0);
+        for _ in 0..2 {
+            life.reconsidered();
+            brake.reconsidered();
+            assert_eq!(
+                (life.may_ask(at(0)), brake.is_off(at(0))),
+                (may_ask, may_ask)
+            );
+        }
+        assert!(life.may_ask(at(330)) && brake.admit(at(330)));
+        assert!(!brake.is_off(at(331)), "one request goes first");
+    }
+}
+
+#[test]
+fn a_reload_brings_no_lost_consent_back() {
+    let mut life = life();
+    life.failed(at(0), &trouble(Class::Consent), 0.5);
+    life.reconsidered();
+    assert!(!life.may_ask(at(0)));
+}
+
 const YEAR: u64 = 365 * 24 * HOUR;
 
 fn asked_to_wait(seconds: u64) -> Trouble {
