@@ -184,7 +184,9 @@ type TokenClient = oauth2::Client<
 /// One sign-in that was begun: the URL for the browser and what its answer must carry.
 #[derive(Debug)]
 pub struct SignIn {
-    /// Where the person signs in. Holds no secret: the state is worth nothing without the verifier.
+    /// Where the person signs in. Its state and challenge are no secrets on a machine with other users, who can read a browser's
+    /// arguments: somebody who knows the state can end this sign-in with a code of an account of their own. So whoever takes the
+    /// tokens must check who signed in.
     pub url: Url,
     /// What the redirect must carry.
     pub expected: Expected,
