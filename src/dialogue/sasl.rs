@@ -148,7 +148,7 @@ impl Mechanism {
     }
 
     /// What answers an error challenge, so that the server goes on to its refusal.
-    pub(super) fn dismissal(self) -> &'static str {
+    fn dismissal(self) -> &'static str {
         match self {
             Self::Xoauth2 => "",
             Self::Oauthbearer => "AQ==",
@@ -163,7 +163,7 @@ fn saslname(name: &str) -> String {
 
 /// The `status` of an error challenge (RFC 7628 §3.2.2), for the log. Everything else in it is somebody else's text; in
 /// particular no URL in it is ever followed.
-pub(super) fn challenge_status(challenge: &[u8]) -> Option<String> {
+fn challenge_status(challenge: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Challenge {
         status: String,
@@ -183,4 +183,39 @@ fn is_status(status: &str) -> bool {
         && status
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Error challenges that are answered before giving up.
+const CHALLENGES: usize = 2;
+
+/// A message that was sent, until the server says what it thinks of it.
+pub(super) struct Trial {
+    mechanism: Mechanism,
+    challenges: usize,
+    status: Option<String>,
+}
+
+impl Trial {
+    pub(super) fn new(mechanism: Mechanism) -> Self {
+        Self {
+            mechanism,
+            challenges: 0,
+            status: None,
+        }
+    }
+
+    /// What answers an error challenge; `None` if there were too many.
+    pub(super) fn dismissal(&mut self, challenge: &[u8]) -> Option<&'static str> {
+        self.challenges += 1;
+        self.status = challenge_status(challenge).or(self.status.take());
+        (self.challenges <= CHALLENGES).then(|| self.mechanism.dismissal())
+    }
+
+    /// The status that the error challenges told, for the log.
+    pub(super) fn status(&self) -> String {
+        let status = self.status.as_ref();
+        status
+            .map(|status| format!(" (status {status})"))
+            .unwrap_or_default()
+    }
 }

@@ -3,12 +3,54 @@
 use zeroize::Zeroizing;
 
 use super::framing::{Input, Line};
-use super::{AccessToken, LoggedIn, Outgoing, Step, UpstreamEvent, UpstreamFailure, text};
+use super::{
+    AccessToken, LoggedIn, Outgoing, Step, UpstreamEvent, UpstreamFailure, UpstreamFailureKind,
+    text,
+};
+use crate::config::UpstreamTls;
 
 /// Octets of a server's line.
 const LINE: usize = 8192;
 /// Lines of a server before login; one that talks more is not going to let us in.
 const LINES: usize = 256;
+
+/// What is done with a server's capability list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    StartTls,
+    Login,
+}
+
+impl From<UpstreamTls> for Next {
+    fn from(tls: UpstreamTls) -> Self {
+        match tls {
+            UpstreamTls::StartTls => Self::StartTls,
+            UpstreamTls::Implicit => Self::Login,
+        }
+    }
+}
+
+/// An upstream machine, as far as [`step`] must know it.
+pub(super) trait Agent {
+    fn wire(&mut self) -> &mut Wire;
+
+    /// Whether the driver has to act before the server is heard again.
+    fn is_parked(&self) -> bool;
+
+    /// Uses one line of the server.
+    fn line(&mut self, line: &[u8]);
+}
+
+/// Drains an upstream machine until there is something to do for its driver.
+pub(super) fn step(agent: &mut impl Agent) -> Step<UpstreamEvent> {
+    loop {
+        let parked = agent.is_parked();
+        match agent.wire().next(parked) {
+            Ok(line) => agent.line(&line),
+            Err(step) => return step,
+        }
+    }
+}
 
 /// The common part of an upstream machine.
 pub(super) struct Wire {
@@ -57,6 +99,13 @@ impl Wire {
         self.report(UpstreamEvent::Failed(failure));
     }
 
+    /// Fails because of what the server said to the login; `status` is what its error challenges had told.
+    pub(super) fn refused(&mut self, kind: UpstreamFailureKind, status: &str, said: &[u8]) {
+        let said = self.quote(said);
+        let detail = format!("the server answered the login with:{status} {said}");
+        self.fail(UpstreamFailure { kind, detail });
+    }
+
     /// Fails for `reason`, quoting what the server said.
     pub(super) fn unavailable(&mut self, reason: &str, said: &[u8]) {
         let detail = match said.is_empty() {
@@ -103,7 +152,7 @@ impl Wire {
     }
 
     /// What is due for the driver, or else the server's next line. A `parked` machine looks at no line.
-    pub(super) fn next(&mut self, parked: bool) -> Result<Zeroizing<Vec<u8>>, Step<UpstreamEvent>> {
+    fn next(&mut self, parked: bool) -> Result<Zeroizing<Vec<u8>>, Step<UpstreamEvent>> {
         if !self.out.is_empty() {
             return Err(Step::Send(self.out.take()));
         }

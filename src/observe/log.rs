@@ -15,11 +15,10 @@ use crate::config::Log;
 /// If the level cannot be understood.
 pub fn init(log: &Log, color: bool) -> Result<(), String> {
     let level = &log.level;
-    let is_word = level.chars().all(char::is_alphabetic);
-    let filter = if is_word {
-        format!("warn,mailwicket={level}")
-    } else {
-        level.clone()
+    let filter = match level.as_str() {
+        "off" | "error" => level.clone(),
+        word if word.chars().all(char::is_alphabetic) => format!("warn,mailwicket={word}"),
+        filter => filter.to_owned(),
     };
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| format!("cannot understand the log level {level:?}: {error}"))?;

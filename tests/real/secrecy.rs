@@ -13,7 +13,9 @@ fn the_most_verbose_log_holds_no_secret() {
     let revoked = &lab().mailbox("secrecy-revoked");
     let wrong = "quite-another-word";
     let plan = Plan::new().account(renewed).account(revoked);
-    let wicket = plan.with("[log]\nlevel = \"trace\"\n").run();
+    let wicket = plan
+        .with("[log]\nlevel = \"trace,mailwicket=trace\"\n")
+        .run();
     let mut secrets = [tokens(renewed), tokens(revoked)].concat();
     for protocol in PROTOCOLS {
         wicket.logs_in(protocol, renewed);

@@ -70,7 +70,7 @@ impl House {
         fs::write(&config, configuration(plan, port, &sign_in.url)).unwrap();
         let mut child = program()
             .arg("run")
-            .args(["--log-level", "trace", "--color", "never"])
+            .args(["--log-level", "trace,mailwicket=trace", "--color", "never"])
             .arg("--config")
             .arg(&config)
             .env("HOME", folder.path())

@@ -4,18 +4,14 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::super::sasl::{self, Mechanism};
-use super::super::wire::Wire;
+use super::super::sasl::{Mechanism, Trial};
+use super::super::wire::{self, Agent, Next, Wire};
 use super::super::{
-    Login, Machine, Nonce, Profile, Step, Upstream, UpstreamEvent, UpstreamFailure,
-    UpstreamFailureKind, text,
+    Login, Machine, Nonce, Profile, Step, Upstream, UpstreamEvent, UpstreamFailureKind, text,
 };
 use super::grammar::{self, Condition, Response};
 use crate::config::UpstreamTls;
 use crate::protocol::Protocol;
-
-/// Error challenges that are answered before giving up.
-const CHALLENGES: usize = 2;
 
 /// The client side of IMAP until the provider says yes.
 pub struct ImapUpstream {
@@ -50,18 +46,9 @@ enum State {
     },
     ExpectResult {
         tag: String,
-        mechanism: Mechanism,
-        challenges: usize,
-        status: Option<String>,
+        trial: Trial,
     },
     Done,
-}
-
-/// What is done with a capability list.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    StartTls,
-    Login,
 }
 
 impl State {
@@ -117,37 +104,6 @@ impl ImapUpstream {
         let is_auth = |word: &&Vec<u8>| word.len() > 5 && word[..5].eq_ignore_ascii_case(b"AUTH=");
         let name = |word: &Vec<u8>| String::from_utf8_lossy(&word[5..]).into_owned();
         self.said.iter().filter(is_auth).map(name).collect()
-    }
-
-    fn line(&mut self, line: &[u8]) {
-        let state = std::mem::replace(&mut self.state, State::Done);
-        let Some(response) = grammar::response(line) else {
-            return self
-                .wire
-                .unavailable("the server does not speak IMAP", line);
-        };
-        match state {
-            State::ExpectGreeting { tls } => self.greeting(tls, &response, line),
-            State::ExpectCapability { tag, next } => self.capability(tag, next, &response, line),
-            State::ExpectStartTls { tag } => self.start_tls(tag, &response, line),
-            State::ExpectInvitation {
-                tag,
-                mechanism,
-                message,
-            } => self.invitation(tag, mechanism, message, &response, line),
-            State::ExpectResult {
-                tag,
-                mechanism,
-                challenges,
-                status,
-            } => {
-                self.result(tag, mechanism, challenges, status, &response, line);
-            }
-            State::ExpectHandshake | State::ExpectLogin | State::Done => {
-                self.wire
-                    .unavailable("the server spoke when nobody asked", line);
-            }
-        }
     }
 
     fn greeting(&mut self, tls: UpstreamTls, response: &Response<'_>, line: &[u8]) {
@@ -235,9 +191,7 @@ impl ImapUpstream {
                 if self.wire.send(&[message.as_bytes()]) {
                     self.state = State::ExpectResult {
                         tag,
-                        mechanism,
-                        challenges: 0,
-                        status: None,
+                        trial: Trial::new(mechanism),
                     };
                 }
             }
@@ -248,51 +202,33 @@ impl ImapUpstream {
                     message,
                 }
             }
-            _ => self.refused(&tag, None, response, line),
+            _ => self.refused(&tag, "", response, line),
         }
     }
 
-    fn result(
-        &mut self,
-        tag: String,
-        mechanism: Mechanism,
-        challenges: usize,
-        status: Option<String>,
-        response: &Response<'_>,
-        line: &[u8],
-    ) {
+    fn result(&mut self, tag: String, mut trial: Trial, response: &Response<'_>, line: &[u8]) {
         match response {
             Response::Tagged(answered, Condition::Ok, said)
                 if *answered == tag.as_bytes() && text::is_reply_text(said) =>
             {
                 self.wire.logged_in(said);
             }
-            Response::Continuation(challenge) if challenges < CHALLENGES => {
-                if !self.wire.send(&[mechanism.dismissal().as_bytes()]) {
-                    return;
+            Response::Continuation(challenge) => match trial.dismissal(challenge) {
+                Some(dismissal) if self.wire.send(&[dismissal.as_bytes()]) => {
+                    self.state = State::ExpectResult { tag, trial };
                 }
-                let status = sasl::challenge_status(challenge).or(status);
-                self.state = State::ExpectResult {
-                    tag,
-                    mechanism,
-                    challenges: challenges + 1,
-                    status,
-                };
-            }
+                Some(_) => {} // the wire has said why
+                None => self.refused(&tag, &trial.status(), response, line),
+            },
             // Mailbox news, alerts and capabilities before success are nobody's yet.
             Response::Untagged(word, _) if word != "BYE" => {
-                self.state = State::ExpectResult {
-                    tag,
-                    mechanism,
-                    challenges,
-                    status,
-                };
+                self.state = State::ExpectResult { tag, trial };
             }
-            _ => self.refused(&tag, status, response, line),
+            _ => self.refused(&tag, &trial.status(), response, line),
         }
     }
 
-    fn refused(&mut self, tag: &str, status: Option<String>, response: &Response<'_>, line: &[u8]) {
+    fn refused(&mut self, tag: &str, status: &str, response: &Response<'_>, line: &[u8]) {
         let kind = match response {
             Response::Tagged(answered, Condition::No | Condition::Bad, said)
                 if *answered == tag.as_bytes() =>
@@ -305,14 +241,7 @@ impl ImapUpstream {
             Response::Tagged(_, _, said) => *said,
             _ => line,
         };
-        let status = status
-            .map(|status| format!(" (status {status})"))
-            .unwrap_or_default();
-        let detail = format!(
-            "the server answered the login with:{status} {}",
-            self.wire.quote(said)
-        );
-        self.wire.fail(UpstreamFailure { kind, detail });
+        self.wire.refused(kind, status, said);
     }
 }
 
@@ -336,6 +265,43 @@ fn tag(random: &[u8]) -> String {
     format!("mw{hex}")
 }
 
+impl Agent for ImapUpstream {
+    fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+
+    fn is_parked(&self) -> bool {
+        matches!(
+            self.state,
+            State::ExpectLogin | State::ExpectHandshake | State::Done
+        )
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        let state = std::mem::replace(&mut self.state, State::Done);
+        let Some(response) = grammar::response(line) else {
+            return self
+                .wire
+                .unavailable("the server does not speak IMAP", line);
+        };
+        match state {
+            State::ExpectGreeting { tls } => self.greeting(tls, &response, line),
+            State::ExpectCapability { tag, next } => self.capability(tag, next, &response, line),
+            State::ExpectStartTls { tag } => self.start_tls(tag, &response, line),
+            State::ExpectInvitation {
+                tag,
+                mechanism,
+                message,
+            } => self.invitation(tag, mechanism, message, &response, line),
+            State::ExpectResult { tag, trial } => self.result(tag, trial, &response, line),
+            State::ExpectHandshake | State::ExpectLogin | State::Done => {
+                self.wire
+                    .unavailable("the server spoke when nobody asked", line);
+            }
+        }
+    }
+}
+
 impl Machine for ImapUpstream {
     type Event = UpstreamEvent;
 
@@ -348,16 +314,7 @@ impl Machine for ImapUpstream {
     }
 
     fn step(&mut self) -> Step<UpstreamEvent> {
-        loop {
-            let parked = matches!(
-                self.state,
-                State::ExpectLogin | State::ExpectHandshake | State::Done
-            );
-            match self.wire.next(parked) {
-                Ok(line) => self.line(&line),
-                Err(step) => return step,
-            }
-        }
+        wire::step(self)
     }
 }
 
@@ -387,9 +344,7 @@ impl Upstream for ImapUpstream {
             if let Some(tag) = self.command(&[b" AUTHENTICATE ", name, b" ", message.as_bytes()]) {
                 self.state = State::ExpectResult {
                     tag,
-                    mechanism,
-                    challenges: 0,
-                    status: None,
+                    trial: Trial::new(mechanism),
                 };
             }
         } else if let Some(tag) = self.command(&[b" AUTHENTICATE ", name]) {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::super::sasl::{self, Mechanism};
-use super::super::wire::Wire;
+use super::super::sasl::{Mechanism, Trial};
+use super::super::wire::{self, Agent, Next, Wire};
 use super::super::{
     Login, Machine, Profile, Step, Upstream, UpstreamEvent, UpstreamFailure, UpstreamFailureKind,
     text,
@@ -16,8 +16,6 @@ use crate::protocol::Protocol;
 
 /// Lines of the longest capability list.
 const CAPABILITIES: usize = 128;
-/// Error challenges that are answered before giving up.
-const CHALLENGES: usize = 2;
 
 /// The client side of POP3 until the provider says yes.
 pub struct Pop3Upstream {
@@ -50,18 +48,9 @@ enum State {
         message: Zeroizing<String>,
     },
     ExpectResult {
-        mechanism: Mechanism,
-        challenges: usize,
-        status: Option<String>,
+        trial: Trial,
     },
     Done,
-}
-
-/// What is done with a capability list.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    StartTls,
-    Login,
 }
 
 impl State {
@@ -108,34 +97,13 @@ impl Pop3Upstream {
             .collect()
     }
 
-    fn line(&mut self, line: &[u8]) {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::ExpectCapability { next } => self.capability(next, line),
-            state => match grammar::response(line) {
-                Some(response) => self.response(state, &response, line),
-                None => self
-                    .wire
-                    .unavailable("the server does not speak POP3", line),
-            },
-        }
-    }
-
     fn response(&mut self, state: State, response: &Response<'_>, line: &[u8]) {
         match (state, response) {
-            (
-                State::ExpectGreeting {
-                    tls: UpstreamTls::StartTls,
-                },
-                Response::Ok(_),
-            ) => self.ask_capa(Next::StartTls),
-            (
-                State::ExpectGreeting {
-                    tls: UpstreamTls::Implicit,
-                },
-                Response::Ok(_),
-            ) => self.ask_capa(Next::Login),
+            (State::ExpectGreeting { tls }, Response::Ok(_)) => self.ask_capa(tls.into()),
             (State::ExpectGreeting { .. }, Response::Err(said)) => {
-                self.refused("the server greeted with", said, false)
+                let kind = refusal_kind(said, UpstreamFailureKind::Unavailable);
+                let detail = format!("the server greeted with {}", self.wire.quote(said));
+                self.wire.fail(UpstreamFailure { kind, detail });
             }
             (State::ExpectCapa { next }, Response::Ok(_)) => {
                 self.state = State::ExpectCapability { next }
@@ -148,44 +116,27 @@ impl Pop3Upstream {
             (State::ExpectInvitation { mechanism, message }, Response::Continuation(_)) => {
                 if self.wire.send(&[message.as_bytes()]) {
                     self.state = State::ExpectResult {
-                        mechanism,
-                        challenges: 0,
-                        status: None,
+                        trial: Trial::new(mechanism),
                     };
                 }
             }
             (State::ExpectResult { .. }, Response::Ok(said)) if text::is_reply_text(said) => {
                 self.wire.logged_in(said)
             }
-            (
-                State::ExpectResult {
-                    mechanism,
-                    challenges,
-                    status,
-                },
-                Response::Continuation(challenge),
-            ) if challenges < CHALLENGES => {
-                if self.wire.send(&[mechanism.dismissal().as_bytes()]) {
-                    let status = sasl::challenge_status(challenge).or(status);
-                    self.state = State::ExpectResult {
-                        mechanism,
-                        challenges: challenges + 1,
-                        status,
-                    };
+            (State::ExpectResult { mut trial }, Response::Continuation(challenge)) => {
+                match trial.dismissal(challenge) {
+                    Some(dismissal) if self.wire.send(&[dismissal.as_bytes()]) => {
+                        self.state = State::ExpectResult { trial };
+                    }
+                    Some(_) => {} // the wire has said why
+                    None => self
+                        .wire
+                        .unavailable("the server challenges without end", line),
                 }
             }
-            (State::ExpectInvitation { .. }, Response::Err(said)) => {
-                self.refused("the server answered the login with:", said, true);
-            }
-            (State::ExpectResult { status, .. }, Response::Err(said)) => {
-                let status = status
-                    .map(|status| format!(" (status {status})"))
-                    .unwrap_or_default();
-                self.refused(
-                    &format!("the server answered the login with:{status}"),
-                    said,
-                    true,
-                );
+            (State::ExpectInvitation { .. }, Response::Err(said)) => self.refused("", said),
+            (State::ExpectResult { trial }, Response::Err(said)) => {
+                self.refused(&trial.status(), said);
             }
             (state, _) => self
                 .wire
@@ -224,17 +175,47 @@ impl Pop3Upstream {
         }
     }
 
-    fn refused(&mut self, what: &str, said: &[u8], of_login: bool) {
-        let upper = said.trim_ascii().to_ascii_uppercase();
-        let kind = if upper.starts_with(b"[IN-USE]") || upper.starts_with(b"[LOGIN-DELAY]") {
-            UpstreamFailureKind::Busy
-        } else if of_login && !upper.starts_with(b"[SYS/") {
-            UpstreamFailureKind::TokenRefused
-        } else {
-            UpstreamFailureKind::Unavailable
-        };
-        let detail = format!("{what} {}", self.wire.quote(said));
-        self.wire.fail(UpstreamFailure { kind, detail });
+    fn refused(&mut self, status: &str, said: &[u8]) {
+        let kind = refusal_kind(said, UpstreamFailureKind::TokenRefused);
+        self.wire.refused(kind, status, said);
+    }
+}
+
+/// What an `-ERR` means by its response code (RFC 2449 §8.1, RFC 3206); without one that tells, it is `otherwise`.
+fn refusal_kind(said: &[u8], otherwise: UpstreamFailureKind) -> UpstreamFailureKind {
+    let said = said.trim_ascii().to_ascii_uppercase();
+    let begins = |code: &str| said.starts_with(code.as_bytes());
+    if begins("[IN-USE]") || begins("[LOGIN-DELAY]") {
+        UpstreamFailureKind::Busy
+    } else if begins("[SYS/") {
+        UpstreamFailureKind::Unavailable
+    } else {
+        otherwise
+    }
+}
+
+impl Agent for Pop3Upstream {
+    fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+
+    fn is_parked(&self) -> bool {
+        matches!(
+            self.state,
+            State::ExpectLogin | State::ExpectHandshake | State::Done
+        )
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::ExpectCapability { next } => self.capability(next, line),
+            state => match grammar::response(line) {
+                Some(response) => self.response(state, &response, line),
+                None => self
+                    .wire
+                    .unavailable("the server does not speak POP3", line),
+            },
+        }
     }
 }
 
@@ -250,16 +231,7 @@ impl Machine for Pop3Upstream {
     }
 
     fn step(&mut self) -> Step<UpstreamEvent> {
-        loop {
-            let parked = matches!(
-                self.state,
-                State::ExpectLogin | State::ExpectHandshake | State::Done
-            );
-            match self.wire.next(parked) {
-                Ok(line) => self.line(&line),
-                Err(step) => return step,
-            }
-        }
+        wire::step(self)
     }
 }
 

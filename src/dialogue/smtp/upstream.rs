@@ -4,11 +4,10 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::super::sasl::{self, Mechanism};
-use super::super::wire::Wire;
+use super::super::sasl::{Mechanism, Trial};
+use super::super::wire::{self, Agent, Next, Wire};
 use super::super::{
-    Login, Machine, Profile, Step, Upstream, UpstreamEvent, UpstreamFailure, UpstreamFailureKind,
-    text,
+    Login, Machine, Profile, Step, Upstream, UpstreamEvent, UpstreamFailureKind, text,
 };
 use super::grammar::{self, ReplyLine};
 use crate::config::UpstreamTls;
@@ -20,8 +19,6 @@ const REPLY_LINES: usize = 128;
 const SUCCESS_LINES: usize = 16;
 /// Octets of a command line without its end (RFC 5321 §4.5.3.1.4).
 const COMMAND: usize = 510;
-/// Error challenges that are answered before giving up.
-const CHALLENGES: usize = 2;
 /// What is said in EHLO when the mail program said nothing that could be repeated.
 const NAMELESS: &str = "[127.0.0.1]";
 
@@ -55,18 +52,9 @@ enum State {
         message: Zeroizing<String>,
     },
     ExpectResult {
-        mechanism: Mechanism,
-        challenges: usize,
-        status: Option<String>,
+        trial: Trial,
     },
     Done,
-}
-
-/// What is done with a capability list.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    StartTls,
-    Login,
 }
 
 impl State {
@@ -114,59 +102,10 @@ impl SmtpUpstream {
         mechanisms
     }
 
-    fn line(&mut self, line: &[u8]) {
-        let is_login = matches!(
-            self.state,
-            State::ExpectInvitation { .. } | State::ExpectResult { .. }
-        );
-        let old_style = line
-            .strip_prefix(b"+ ")
-            .filter(|_| is_login && self.reply.is_empty());
-        let parsed = match old_style {
-            // Some servers invite as IMAP does.
-            Some(text) => Some(ReplyLine {
-                code: 334,
-                is_last: true,
-                text,
-            }),
-            None => grammar::reply_line(line),
-        };
-        match parsed {
-            Some(reply)
-                if self.code.is_none_or(|code| code == reply.code)
-                    && self.reply.len() < REPLY_LINES =>
-            {
-                self.reply.push(reply.text.to_vec());
-                self.code = Some(reply.code);
-                if reply.is_last {
-                    self.code = None;
-                    let lines = std::mem::take(&mut self.reply);
-                    self.reply(reply.code, lines);
-                }
-            }
-            _ => {
-                self.state = State::Done;
-                self.wire
-                    .unavailable("the server does not speak SMTP", line);
-            }
-        }
-    }
-
     fn reply(&mut self, code: u16, lines: Vec<Vec<u8>>) {
         let last = lines.last().map(Vec::as_slice).unwrap_or_default();
         match (std::mem::replace(&mut self.state, State::Done), code) {
-            (
-                State::ExpectGreeting {
-                    tls: UpstreamTls::StartTls,
-                },
-                220,
-            ) => self.ehlo(Next::StartTls),
-            (
-                State::ExpectGreeting {
-                    tls: UpstreamTls::Implicit,
-                },
-                220,
-            ) => self.ehlo(Next::Login),
+            (State::ExpectGreeting { tls }, 220) => self.ehlo(tls.into()),
             (State::ExpectEhlo { next }, 250) => self.capabilities(next, lines),
             (State::ExpectStartTls, 220) => {
                 if self.wire.start_tls() {
@@ -176,32 +115,22 @@ impl SmtpUpstream {
             (State::ExpectInvitation { mechanism, message }, 334) => {
                 if self.wire.send(&[message.as_bytes()]) {
                     self.state = State::ExpectResult {
-                        mechanism,
-                        challenges: 0,
-                        status: None,
+                        trial: Trial::new(mechanism),
                     };
                 }
             }
             (State::ExpectResult { .. }, 235) if is_passable(&lines) => self.logged_in(&lines),
-            (
-                State::ExpectResult {
-                    mechanism,
-                    challenges,
-                    status,
-                },
-                334,
-            ) if challenges < CHALLENGES => {
-                if self.wire.send(&[mechanism.dismissal().as_bytes()]) {
-                    let status = sasl::challenge_status(last).or(status);
-                    self.state = State::ExpectResult {
-                        mechanism,
-                        challenges: challenges + 1,
-                        status,
-                    };
+            (State::ExpectResult { mut trial }, 334) => match trial.dismissal(last) {
+                Some(dismissal) if self.wire.send(&[dismissal.as_bytes()]) => {
+                    self.state = State::ExpectResult { trial };
                 }
-            }
-            (State::ExpectInvitation { .. }, 400..) => self.refused(code, last, None),
-            (State::ExpectResult { status, .. }, 400..) => self.refused(code, last, status),
+                Some(_) => {} // the wire has said why
+                None => self
+                    .wire
+                    .unavailable("the server challenges without end", last),
+            },
+            (State::ExpectInvitation { .. }, 400..) => self.refused(code, last, ""),
+            (State::ExpectResult { trial }, 400..) => self.refused(code, last, &trial.status()),
             (state, _) => {
                 let reason = format!("unexpected reply {code} in {}", state.name());
                 self.wire.unavailable(&reason, last);
@@ -246,7 +175,7 @@ impl SmtpUpstream {
         self.wire.logged_in(&reply);
     }
 
-    fn refused(&mut self, code: u16, said: &[u8], status: Option<String>) {
+    fn refused(&mut self, code: u16, said: &[u8], status: &str) {
         let lower = said.to_ascii_lowercase();
         let says = |words: &[u8]| lower.windows(words.len()).any(|window| window == words);
         let kind = match code {
@@ -255,20 +184,64 @@ impl SmtpUpstream {
             400..500 => UpstreamFailureKind::Unavailable,
             _ => UpstreamFailureKind::TokenRefused,
         };
-        let status = status
-            .map(|status| format!(" (status {status})"))
-            .unwrap_or_default();
-        let detail = format!(
-            "the server answered the login with:{status} {code} {}",
-            self.wire.quote(said)
-        );
-        self.wire.fail(UpstreamFailure { kind, detail });
+        self.wire.refused(kind, &format!("{status} {code}"), said);
     }
 }
 
 /// Whether a success reply may be shown to the mail program.
 fn is_passable(lines: &[Vec<u8>]) -> bool {
     lines.len() <= SUCCESS_LINES && lines.iter().all(|line| text::is_reply_text(line))
+}
+
+impl Agent for SmtpUpstream {
+    fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+
+    fn is_parked(&self) -> bool {
+        matches!(
+            self.state,
+            State::ExpectLogin | State::ExpectHandshake | State::Done
+        )
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        let is_login = matches!(
+            self.state,
+            State::ExpectInvitation { .. } | State::ExpectResult { .. }
+        );
+        let old_style = line
+            .strip_prefix(b"+ ")
+            .filter(|_| is_login && self.reply.is_empty());
+        let parsed = match old_style {
+            // Some servers invite as IMAP does.
+            Some(text) => Some(ReplyLine {
+                code: 334,
+                is_last: true,
+                text,
+            }),
+            None => grammar::reply_line(line),
+        };
+        match parsed {
+            Some(reply)
+                if self.code.is_none_or(|code| code == reply.code)
+                    && self.reply.len() < REPLY_LINES =>
+            {
+                self.reply.push(reply.text.to_vec());
+                self.code = Some(reply.code);
+                if reply.is_last {
+                    self.code = None;
+                    let lines = std::mem::take(&mut self.reply);
+                    self.reply(reply.code, lines);
+                }
+            }
+            _ => {
+                self.state = State::Done;
+                self.wire
+                    .unavailable("the server does not speak SMTP", line);
+            }
+        }
+    }
 }
 
 impl Machine for SmtpUpstream {
@@ -283,16 +256,7 @@ impl Machine for SmtpUpstream {
     }
 
     fn step(&mut self) -> Step<UpstreamEvent> {
-        loop {
-            let parked = matches!(
-                self.state,
-                State::ExpectLogin | State::ExpectHandshake | State::Done
-            );
-            match self.wire.next(parked) {
-                Ok(line) => self.line(&line),
-                Err(step) => return step,
-            }
-        }
+        wire::step(self)
     }
 }
 
@@ -319,9 +283,7 @@ impl Upstream for SmtpUpstream {
         if b"AUTH ".len() + name.len() + 1 + message.len() <= COMMAND {
             if self.wire.send(&[b"AUTH ", name, b" ", message.as_bytes()]) {
                 self.state = State::ExpectResult {
-                    mechanism,
-                    challenges: 0,
-                    status: None,
+                    trial: Trial::new(mechanism),
                 };
             }
         } else if self.wire.send(&[b"AUTH ", name]) {
