@@ -7,6 +7,7 @@ mod check;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
@@ -22,8 +23,10 @@ use crate::oauth::response::Answer;
 use crate::oauth::{OAuth, OAuthError};
 use crate::tls::TlsError;
 use crate::token::grant::Grant;
-use crate::vault::{Kind, Vault, VaultError};
+use crate::vault::{Guard, Kind, Vault, VaultError};
 
+/// How long a grant that was just made waits for the right to be stored: a person would have to sign in again.
+const STORE_PATIENCE: Duration = Duration::from_secs(600);
 /// Octets of pasted lines that are tried together.
 const MAX_PASTE: usize = 64 * 1024;
 
@@ -250,7 +253,7 @@ async fn person(
     }
     let grant =
         Grant::new(&account.provider, &answer, sent).signed_in(checked.signed_in_as.clone());
-    store(vault, account, grant).await?;
+    store(vault, account, grant, terminal).await?;
     let by = checked
         .signed_in_as
         .map(|name| format!(" by {name}"))
@@ -268,7 +271,8 @@ async fn application(
 ) -> Result<(), AuthorizeError> {
     let sent = Timestamp::now();
     let answer: Answer = oauth.client_credentials().await?;
-    store(vault, account, Grant::new(&account.provider, &answer, sent)).await?;
+    let grant = Grant::new(&account.provider, &answer, sent);
+    store(vault, account, grant, terminal).await?;
     terminal.say(&format!(
         "The application signed in by itself; nobody has to. Whether it may open {0} is shown by: mailwicket doctor {0}",
         account.address
@@ -364,14 +368,29 @@ async fn pasted(
 }
 
 /// Puts the grant in the place of the former one, under the lock that the daemon's renewals take as well.
-async fn store(vault: &Vault, account: &Account, grant: Grant) -> Result<(), VaultError> {
+async fn store(
+    vault: &Vault,
+    account: &Account,
+    grant: Grant,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), VaultError> {
+    let guard = match lock(vault, account, Duration::ZERO).await {
+        Err(VaultError::Busy { path, holder, .. }) => {
+            terminal.say(&format!(
+                "The sign-in is done. Waiting up to {} minutes for {holder}, which holds {}, to store it. Do not end this command.",
+                STORE_PATIENCE.as_secs() / 60,
+                path.display()
+            ));
+            lock(vault, account, STORE_PATIENCE).await
+        }
+        outcome => outcome,
+    }?;
     let (vault, address, provider) = (
         vault.clone(),
         account.address.clone(),
         account.provider.clone(),
     );
-    let work = move || {
-        let guard = vault.lock(Kind::Grant, &address)?;
+    blocking(move || {
         let former = vault.read(Kind::Grant, &address)?;
         let former = former.and_then(|record| Grant::from_bytes(&record.bytes).ok());
         let grant = match former.filter(|former| former.belongs_to(&provider)) {
@@ -379,7 +398,18 @@ async fn store(vault: &Vault, account: &Account, grant: Grant) -> Result<(), Vau
             None => grant,
         };
         vault.write(&guard, &grant.to_bytes()).map(drop)
-    };
+    })
+    .await
+}
+
+async fn lock(vault: &Vault, account: &Account, patience: Duration) -> Result<Guard, VaultError> {
+    let (vault, address) = (vault.clone(), account.address.clone());
+    blocking(move || vault.lock_within(Kind::Grant, &address, patience)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
+) -> Result<T, VaultError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -94,7 +94,7 @@ pub fn add_account(text: &str, account: &NewAccount) -> Result<String, EditError
     only_if(edited, &expected)
 }
 
-/// The text without an account, and without the comment lines right above it.
+/// The text without an account, and without its comment lines: those right above it, and those right below it that nothing follows.
 ///
 /// # Errors
 /// If there is no such account (upper and lower case count as equal), or the text cannot be edited.
@@ -230,13 +230,16 @@ fn end_of(item: &Item) -> Option<usize> {
     own.max(within)
 }
 
-/// The end of the line at `from` and of the comment lines right below it.
+/// The end of the line at `from` and of the comment lines right below it, unless something stands right below those: then they are
+/// about that.
 fn paragraph_end(text: &str, from: usize) -> usize {
-    let mut end = line_end(text, from);
+    let own = line_end(text, from);
+    let mut end = own;
     while text[end..].trim_start_matches([' ', '\t']).starts_with('#') {
         end = line_end(text, end);
     }
-    end
+    let is_apart = text[end..line_end(text, end)].trim().is_empty();
+    if is_apart { end } else { own }
 }
 
 /// The octet after the line's newline, or the end of the text.
@@ -412,6 +415,28 @@ mod tests {
             remove_account(text, "c@d"),
             Err(EditError::NoAccount { .. })
         ));
+    }
+
+    #[test]
+    fn a_comment_that_belongs_to_the_next_table_stays_with_it() {
+        let alice = "# alice\n# in accounts\n[[account]]\naddress = 'a@b'\n";
+        for next in [
+            "# bob\n# his box\n[[account]]\naddress = 'c@d'\n",
+            "  # times\n[timeouts]\ntoken = '1s'\n",
+        ] {
+            let text = format!("[log]\n\n{alice}{next}");
+            let removed = remove_account(&text, "a@b").unwrap();
+            assert_eq!(removed, format!("[log]\n\n{next}"));
+        }
+        let text = format!("{alice}# times\n[timeouts]\ntoken = '1s'\n");
+        let added = add_account(&text, &bob()).unwrap();
+        assert!(added.contains("# times\n[timeouts]"), "{added}");
+        assert!(added.starts_with(alice), "{added}");
+        for rest in ["", "\r\n[log]\r\n", " \t\n[log]\n"] {
+            let text = format!("{alice}# logins = []\n{rest}");
+            let removed = remove_account(&text, "a@b").unwrap();
+            assert!(!removed.contains('#'), "{removed}");
+        }
     }
 
     #[test]

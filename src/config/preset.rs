@@ -73,7 +73,8 @@ pub const PRESETS: &[Preset] = &[
         revoke_url: Some("https://oauth2.googleapis.com/revoke"),
         issuer: "https://accounts.google.com",
         redirect_url: "http://127.0.0.1",
-        scopes: &["https://mail.google.com/"],
+        // The last two are not for mail: they make the provider say who signed in.
+        scopes: &["https://mail.google.com/", "openid", "email"],
         app_scopes: None,
         // Without both, a second consent yields no refresh token.
         authorize_params: &[("access_type", "offline"), ("prompt", "consent")],
@@ -129,6 +130,15 @@ pub fn is_guid(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_preset_asks_who_signs_in() {
+        for preset in PRESETS {
+            for scope in ["openid", "email"] {
+                assert!(preset.scopes.contains(&scope), "{}", preset.name);
+            }
+        }
+    }
 
     #[test]
     fn an_issuer_is_only_known_for_a_tenant_id() {

@@ -202,9 +202,12 @@ static ROWS: &[Row] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oauth::response::RawError;
+    use crate::oauth::secrets::Secrets;
 
     fn answer(json: &str) -> ErrorAnswer {
-        serde_json::from_str(json).expect("a well-formed error")
+        let raw: RawError = serde_json::from_str(json).expect("a well-formed error");
+        raw.cleaned(&Secrets::default())
     }
 
     #[test]

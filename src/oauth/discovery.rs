@@ -6,6 +6,7 @@ use url::Url;
 use super::OAuthError;
 use super::http::{HttpClient, HttpError, is_loopback};
 use super::response::printable;
+use super::secrets::Secrets;
 
 /// The part of an issuer's metadata that is used.
 #[derive(Debug, Deserialize)]
@@ -37,7 +38,8 @@ async fn get(http: &HttpClient, url: &Url, issuer: &str) -> Result<Metadata, OAu
     let request = ::http::Request::get(url.as_str())
         .body(Vec::new())
         .map_err(|_| malformed())?;
-    let response = http.send(request).await?;
+    // No secret is in it.
+    let response = http.send(request, &Secrets::default()).await?;
     if !response.status().is_success() {
         return Err(malformed());
     }

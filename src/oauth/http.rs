@@ -23,7 +23,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tracing::warn;
 
-use super::response::{ErrorAnswer, printable};
+use super::response::{RawError, printable};
+use super::secrets::Secrets;
 
 /// Octets of the largest answer that is read.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -138,10 +139,11 @@ impl HttpClient {
         self.skew.load(Ordering::Relaxed)
     }
 
-    /// Sends one request and reads a whole JSON answer; anything else is an error.
-    pub async fn send(
+    /// Sends one request and reads a whole JSON answer; anything else is an error, which quotes none of `secrets`.
+    pub(super) async fn send(
         &self,
         mut request: Request<Vec<u8>>,
+        secrets: &Secrets,
     ) -> Result<Response<Vec<u8>>, HttpError> {
         let host = host(request.uri());
         if !is_safe(request.uri()) {
@@ -159,7 +161,7 @@ impl HttpClient {
                 })
             })?;
         self.note_skew(response.headers(), &host);
-        only_json(response, host)
+        only_json(response, host, secrets)
     }
 
     async fn exchange(
@@ -204,13 +206,23 @@ impl HttpClient {
     }
 }
 
-impl<'c> oauth2::AsyncHttpClient<'c> for HttpClient {
+/// A client for one request with these secrets in it.
+#[derive(Debug)]
+pub(super) struct Confidential<'r> {
+    pub(super) http: &'r HttpClient,
+    pub(super) secrets: &'r Secrets,
+}
+
+impl<'c> oauth2::AsyncHttpClient<'c> for Confidential<'_> {
     type Error = HttpError;
     type Future =
         Pin<Box<dyn Future<Output = Result<oauth2::HttpResponse, HttpError>> + Send + 'c>>;
 
     fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
-        Box::pin(async move { Ok(as_rfc_6749(self.send(request).await?)) })
+        Box::pin(async move {
+            let response = self.http.send(request, self.secrets).await?;
+            Ok(as_rfc_6749(response))
+        })
     }
 }
 
@@ -236,7 +248,11 @@ fn as_rfc_6749(mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
     response
 }
 
-fn only_json(response: Response<Vec<u8>>, host: String) -> Result<Response<Vec<u8>>, HttpError> {
+fn only_json(
+    response: Response<Vec<u8>>,
+    host: String,
+    secrets: &Secrets,
+) -> Result<Response<Vec<u8>>, HttpError> {
     let status = response.status();
     let is_answer = status.is_success()
         || (status.is_client_error() && !matches!(status.as_u16(), 407 | 408 | 429));
@@ -247,19 +263,21 @@ fn only_json(response: Response<Vec<u8>>, host: String) -> Result<Response<Vec<u
         host,
         status,
         retry_after: retry_after(response.headers(), SystemTime::now()),
-        excerpt: excerpt(&response),
+        excerpt: excerpt(&response, secrets),
     })
 }
 
 /// What a person may read of an answer that is no use otherwise. A body of an unknown kind is not quoted: it might be tokens.
-fn excerpt(response: &Response<Vec<u8>>) -> String {
+fn excerpt(response: &Response<Vec<u8>>, secrets: &Secrets) -> String {
     let body = String::from_utf8_lossy(response.body());
-    if let Ok(error) = serde_json::from_str::<ErrorAnswer>(&body) {
-        return error.to_string();
+    if let Ok(error) = serde_json::from_str::<RawError>(&body) {
+        return error.cleaned(secrets).to_string();
     }
     let is_page = body.trim_start().starts_with('<');
     if is_page {
-        printable(&without_tags(&body), EXCERPT)
+        // Before anything is cut, and once more for what the tags had parted.
+        let text = without_tags(&secrets.redacted(&body));
+        printable(&secrets.redacted(&text), EXCERPT)
     } else {
         String::new()
     }
@@ -399,8 +417,26 @@ mod tests {
         let page =
             "<html><style>b{}</style><script>x<y</script><h1>Proxy login\n needed</h1></html>";
         let answer = |body: &str| Response::new(body.as_bytes().to_vec());
-        assert_eq!(excerpt(&answer(page)), "Proxy login needed");
-        assert_eq!(excerpt(&answer("access_token=s3cret&x=1")), "");
-        assert_eq!(excerpt(&answer(r#"{"access_token":"s3cret"}"#)), "");
+        let excerpt = |body: &str| excerpt(&answer(body), &Secrets::default());
+        assert_eq!(excerpt(page), "Proxy login needed");
+        assert_eq!(excerpt("access_token=s3cret&x=1"), "");
+        assert_eq!(excerpt(r#"{"access_token":"s3cret"}"#), "");
+    }
+
+    #[test]
+    fn a_page_that_echoes_the_request_shows_nothing_of_its_secrets() {
+        let secret = "s3cret/refresh+token";
+        let form = "s3cret%2Frefresh%2Btoken";
+        let basic = "aWQ6czNjcmV0L3JlZnJlc2grdG9rZW4="; // "id:" and the secret
+        for echo in [secret, form, basic, "s3cret/ref<wbr>resh+token"] {
+            for before in [0, EXCERPT - 12, EXCERPT * 8 - 9] {
+                let page = format!("<p>{}{echo}</p>", "x ".repeat(before / 2));
+                let secrets = Secrets::new([secret]);
+                let shown = excerpt(&Response::new(page.into_bytes()), &secrets);
+                for part in ["s3c", "resh", "czNj"] {
+                    assert!(!shown.contains(part), "{shown}");
+                }
+            }
+        }
     }
 }

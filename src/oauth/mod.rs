@@ -7,6 +7,7 @@ mod discovery;
 pub mod http;
 pub mod redirect;
 pub mod response;
+mod secrets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +24,10 @@ use crate::config::Provider;
 use crate::tls::TlsError;
 use catalogue::Class;
 use discovery::Metadata;
-use http::{HttpClient, HttpError};
+use http::{Confidential, HttpClient, HttpError};
 use redirect::Expected;
-use response::{Answer, ErrorAnswer, TokenAnswer, Unusable};
+use response::{Answer, ErrorAnswer, RawError, TokenAnswer, Unusable, printable};
+use secrets::Secrets;
 
 /// Why there are no tokens; sorted by what somebody can do.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +127,11 @@ impl OAuthError {
         }
     }
 
+    /// Whether the endpoint itself answered, as OAuth has it, so that it is there and well.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Unusable(_))
+    }
+
     /// Whether the request may have been acted on while its answer was lost on the way.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Http(HttpError::Lost { .. }))
@@ -162,7 +169,7 @@ pub struct OAuth {
 
 /// The library's client with our own answer and error types and a token endpoint that is known.
 type TokenClient = oauth2::Client<
-    ErrorAnswer,
+    RawError,
     TokenAnswer,
     oauth2::basic::BasicTokenIntrospectionResponse,
     oauth2::StandardRevocableToken,
@@ -177,7 +184,9 @@ type TokenClient = oauth2::Client<
 /// One sign-in that was begun: the URL for the browser and what its answer must carry.
 #[derive(Debug)]
 pub struct SignIn {
-    /// Where the person signs in. Holds no secret: the state is worth nothing without the verifier.
+    /// Where the person signs in. Its state and challenge are no secrets on a machine with other users, who can read a browser's
+    /// arguments: somebody who knows the state can end this sign-in with a code of an account of their own. So whoever takes the
+    /// tokens must check who signed in.
     pub url: Url,
     /// What the redirect must carry.
     pub expected: Expected,
@@ -245,16 +254,14 @@ impl OAuth {
             .client(secret.as_ref())
             .await?
             .set_redirect_uri(sign_in.redirect);
-        let verifier = sign_in.verifier.secret().clone();
-        let request = client
+        let verifier = sign_in.verifier.secret();
+        let secrets = Secrets::new([code.expose_secret(), verifier, exposed(&secret)]);
+        let answer = client
             .exchange_code(AuthorizationCode::new(code.expose_secret().to_owned()))
             .set_pkce_verifier(sign_in.verifier)
-            .request_async(&self.http);
-        self.finish(
-            request.await,
-            &[code.expose_secret(), &verifier, exposed(&secret)],
-        )
-        .await
+            .request_async(&self.confidential(&secrets))
+            .await;
+        self.finish(answer, &secrets).await
     }
 
     /// Gets a new access token for a refresh token (RFC 6749 §6).
@@ -262,25 +269,30 @@ impl OAuth {
         let secret = self.secret().await?;
         let client = self.client(secret.as_ref()).await?;
         let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
-        let request = client
+        let secrets = Secrets::new([refresh_token.expose_secret(), exposed(&secret)]);
+        let answer = client
             .exchange_refresh_token(&token)
-            .request_async(&self.http);
-        self.finish(
-            request.await,
-            &[refresh_token.expose_secret(), exposed(&secret)],
-        )
-        .await
+            .request_async(&self.confidential(&secrets))
+            .await;
+        self.finish(answer, &secrets).await
     }
 
     /// Gets an access token for the application itself (RFC 6749 §4.4).
     pub async fn client_credentials(&self) -> Result<Answer, OAuthError> {
         let secret = self.secret().await?;
         let client = self.client(secret.as_ref()).await?;
-        let request = client
+        let secrets = Secrets::new([exposed(&secret)]);
+        let answer = client
             .exchange_client_credentials()
             .add_scopes(self.scopes())
-            .request_async(&self.http);
-        self.finish(request.await, &[exposed(&secret)]).await
+            .request_async(&self.confidential(&secrets))
+            .await;
+        self.finish(answer, &secrets).await
+    }
+
+    fn confidential<'r>(&'r self, secrets: &'r Secrets) -> Confidential<'r> {
+        let http = &self.http;
+        Confidential { http, secrets }
     }
 
     /// The library's client. A secret goes into the body, where Microsoft and Google take it (RFC 6749 §2.3.1).
@@ -363,17 +375,21 @@ impl OAuth {
     }
 
     /// Checks what came, takes our secrets out of what a person will read, and forgets metadata that lead nowhere.
-    async fn finish(&self, answer: TokenResult, secrets: &[&str]) -> Result<Answer, OAuthError> {
+    async fn finish(&self, answer: TokenResult, secrets: &Secrets) -> Result<Answer, OAuthError> {
         let error = match answer {
             Ok(answer) => return answer.check().map_err(OAuthError::Unusable),
             Err(RequestTokenError::ServerResponse(answer)) => {
-                OAuthError::Refused(answer.scrubbed(secrets))
+                OAuthError::Refused(answer.cleaned(secrets))
             }
-            Err(RequestTokenError::Request(error)) => OAuthError::Http(scrubbed(error, secrets)),
-            // Only the path: the parser's own message quotes values.
-            Err(RequestTokenError::Parse(error, _)) => OAuthError::Malformed {
-                at: error.path().to_string(),
-            },
+            Err(RequestTokenError::Request(error)) => OAuthError::Http(error),
+            Err(RequestTokenError::Parse(error, body)) => {
+                // Only the path: the parser's own message quotes values.
+                let at = printable(&secrets.redacted(&error.path().to_string()), 80);
+                match Unusable::salvaged(&at, &body) {
+                    Some(unusable) => OAuthError::Unusable(unusable),
+                    None => OAuthError::Malformed { at },
+                }
+            }
             Err(RequestTokenError::Other(_)) => OAuthError::Malformed { at: String::new() },
         };
         if matches!(error, OAuthError::Http(_)) {
@@ -383,27 +399,10 @@ impl OAuth {
     }
 }
 
-type TokenResult = Result<TokenAnswer, RequestTokenError<HttpError, ErrorAnswer>>;
+type TokenResult = Result<TokenAnswer, RequestTokenError<HttpError, RawError>>;
 
 fn exposed(secret: &Option<SecretString>) -> &str {
     secret.as_ref().map_or("", |secret| secret.expose_secret())
-}
-
-fn scrubbed(error: HttpError, secrets: &[&str]) -> HttpError {
-    match error {
-        HttpError::Status {
-            host,
-            status,
-            retry_after,
-            excerpt,
-        } => HttpError::Status {
-            host,
-            status,
-            retry_after,
-            excerpt: response::scrub(&excerpt, secrets),
-        },
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use oauth2::{RefreshToken, Scope};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
+use super::secrets::Secrets;
 use crate::token::AccessToken;
 
 /// Octets of the longest refresh token or id token that is accepted.
@@ -18,6 +20,8 @@ const MAX_SECRET: usize = 16 * 1024;
 const MAX_LIFE: f64 = 366.0 * 24.0 * 3600.0;
 /// Characters kept of a provider's description.
 const MAX_DESCRIPTION: usize = 400;
+/// Characters kept of a provider's words for machines.
+const MAX_WORD: usize = 80;
 
 /// A token answer as it came (RFC 6749 §5.1), with the deviations that providers are known for.
 #[derive(Debug, Deserialize, Serialize)]
@@ -109,9 +113,21 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Unusable {
     /// What is wrong with it; holds nothing of the answer's content.
-    pub reason: &'static str,
+    pub reason: String,
     /// The refresh token that came with it.
     pub refresh_token: Option<SecretString>,
+}
+
+impl Unusable {
+    /// What is left of an answer that could not be read at `at`, if a refresh token is.
+    pub(super) fn salvaged(at: &str, body: &[u8]) -> Option<Self> {
+        let answer: Value = serde_json::from_slice(body).ok()?;
+        let token = answer.get("refresh_token")?.as_str()?;
+        is_vschar(token).then(|| Self {
+            reason: format!("it cannot be read at `{at}`"),
+            refresh_token: Some(token.into()),
+        })
+    }
 }
 
 impl TokenAnswer {
@@ -121,7 +137,9 @@ impl TokenAnswer {
             Some(token) if token.secret().is_empty() => None,
             Some(token) if !is_vschar(token.secret()) => {
                 return Err(Unusable {
-                    reason: "its refresh token is too long or has characters that no token may have",
+                    reason:
+                        "its refresh token is too long or has characters that no token may have"
+                            .into(),
                     refresh_token: None,
                 });
             }
@@ -129,13 +147,14 @@ impl TokenAnswer {
         };
         if self.token_type != TokenType::Bearer {
             return Err(Unusable {
-                reason: "its token_type is not Bearer",
+                reason: "its token_type is not Bearer".into(),
                 refresh_token,
             });
         }
         let Some(access_token) = AccessToken::new(self.access_token.into_secret().into()) else {
             return Err(Unusable {
-                reason: "its access token is too long or has characters that no token may have",
+                reason: "its access token is too long or has characters that no token may have"
+                    .into(),
                 refresh_token,
             });
         };
@@ -188,9 +207,54 @@ fn scopes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Scope
     Ok((!words.is_empty()).then(|| words.into_iter().map(Scope::new).collect()))
 }
 
-/// An error answer (RFC 6749 §5.2) with the extensions of Entra and Google. Texts are bounded and free of control characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An error answer as it came: foreign text that may repeat the request, so nobody sees it before it is [cleaned](Self::cleaned).
+#[derive(Deserialize, Serialize)]
 #[serde(try_from = "Value")]
+pub(super) struct RawError {
+    error: String,
+    description: Option<String>,
+    codes: Vec<u32>,
+    suberror: Option<String>,
+    trace_id: Option<String>,
+    /// Tokens that stand beside the error.
+    #[serde(skip)]
+    tokens: Vec<Zeroizing<String>>,
+}
+
+impl RawError {
+    /// What people may read of it. The secrets go before anything is cut, since a piece of one might not be known again.
+    pub(super) fn cleaned(&self, secrets: &Secrets) -> ErrorAnswer {
+        let secrets = secrets.and(self.tokens.iter().map(|token| token.as_str()));
+        let clean = |text: &String, max| printable(&secrets.redacted(text), max);
+        ErrorAnswer {
+            error: clean(&self.error, MAX_WORD),
+            description: self
+                .description
+                .as_ref()
+                .map(|text| clean(text, MAX_DESCRIPTION)),
+            codes: self.codes.clone(),
+            suberror: self.suberror.as_ref().map(|text| clean(text, MAX_WORD)),
+            trace_id: self.trace_id.as_ref().map(|text| clean(text, MAX_WORD)),
+        }
+    }
+}
+
+impl fmt::Debug for RawError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawError").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for RawError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an error answer")
+    }
+}
+
+impl oauth2::ErrorResponse for RawError {}
+
+/// An error answer (RFC 6749 §5.2) with the extensions of Entra and Google. Texts are bounded and free of control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorAnswer {
     /// `error`, the word for machines.
     pub error: String,
@@ -208,7 +272,7 @@ impl ErrorAnswer {
     /// An error without extensions, as redirects carry it (RFC 6749 §4.1.2.1).
     pub fn plain(error: &str, description: Option<&str>) -> Self {
         Self {
-            error: printable(error, 80),
+            error: printable(error, MAX_WORD),
             description: description.map(|text| printable(text, MAX_DESCRIPTION)),
             codes: Vec::new(),
             suberror: None,
@@ -234,33 +298,9 @@ impl ErrorAnswer {
                 rest[..end].parse().ok()
             })
     }
-
-    /// The same answer with every occurrence of `secrets` taken out: some servers echo the request.
-    pub(crate) fn scrubbed(mut self, secrets: &[&str]) -> Self {
-        let texts = [
-            Some(&mut self.error),
-            self.description.as_mut(),
-            self.suberror.as_mut(),
-            self.trace_id.as_mut(),
-        ];
-        for text in texts.into_iter().flatten() {
-            *text = scrub(text, secrets);
-        }
-        self
-    }
 }
 
-/// `text` without any of `secrets`. Very short ones are left alone: they could not be told from ordinary words.
-pub(crate) fn scrub(text: &str, secrets: &[&str]) -> String {
-    secrets
-        .iter()
-        .filter(|secret| secret.len() >= 6)
-        .fold(text.to_owned(), |text, secret| {
-            text.replace(secret, "[redacted]")
-        })
-}
-
-impl TryFrom<Value> for ErrorAnswer {
+impl TryFrom<Value> for RawError {
     type Error = &'static str;
 
     fn try_from(value: Value) -> Result<Self, Self::Error> {
@@ -280,11 +320,19 @@ impl TryFrom<Value> for ErrorAnswer {
         let codes = value.get("error_codes").and_then(Value::as_array);
         let sub = text("suberror").or_else(|| text("error_subtype"));
         let trace = text("trace_id").or_else(|| text("correlation_id"));
+        let tokens = ["access_token", "refresh_token", "id_token"].map(text);
+        let owned = |text: &str| text.to_owned();
         Ok(Self {
+            error: error.to_owned(),
+            description: text("error_description").or(nested).map(owned),
             codes: codes.into_iter().flatten().filter_map(number).collect(),
-            suberror: sub.map(|sub| printable(sub, 80)),
-            trace_id: trace.map(|trace| printable(trace, 80)),
-            ..Self::plain(error, text("error_description").or(nested))
+            suberror: sub.map(owned),
+            trace_id: trace.map(owned),
+            tokens: tokens
+                .into_iter()
+                .flatten()
+                .map(|token| Zeroizing::new(token.to_owned()))
+                .collect(),
         })
     }
 }
@@ -296,8 +344,6 @@ fn number(value: &Value) -> Option<u32> {
         _ => None,
     }
 }
-
-impl oauth2::ErrorResponse for ErrorAnswer {}
 
 impl fmt::Display for ErrorAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -437,8 +483,35 @@ mod tests {
         let raw: TokenAnswer = serde_json::from_str(json).expect("readable");
         assert!(!format!("{raw:?}").contains("s3cret"));
         assert!(!format!("{:?}", raw.check()).contains("s3cret"));
-        let echoed = ErrorAnswer::plain("invalid_grant", Some("token s3cretR is bad"))
-            .scrubbed(&["s3cretR"]);
-        assert!(!echoed.to_string().contains("s3cret"));
+    }
+
+    fn cleaned(json: &Value, secrets: &[&str]) -> ErrorAnswer {
+        let raw: RawError = serde_json::from_value(json.clone()).expect("an error");
+        assert!(!format!("{raw:?} {raw}").contains("s3cret"));
+        raw.cleaned(&Secrets::new(secrets.iter().copied()))
+    }
+
+    #[test]
+    fn a_secret_across_the_end_of_what_is_kept_leaves_no_beginning() {
+        for before in MAX_DESCRIPTION - 30..=MAX_DESCRIPTION {
+            let description = format!("{} s3cret-refresh-token", "x".repeat(before));
+            let json =
+                serde_json::json!({"error": "invalid_grant", "error_description": description});
+            let shown = cleaned(&json, &["s3cret-refresh-token"]).to_string();
+            assert!(!shown.contains("s3c"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn tokens_beside_an_error_are_secrets_too() {
+        let json = serde_json::json!({
+            "error": "server_error",
+            "error_description": "could not store s3cretA-access and s3cretR-refresh",
+            "access_token": "s3cretA-access",
+            "refresh_token": "s3cretR-refresh",
+            "trace_id": "s3cretA-access",
+        });
+        let shown = cleaned(&json, &[]).to_string();
+        assert!(!shown.contains("s3cret"), "{shown}");
     }
 }

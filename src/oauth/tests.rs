@@ -130,6 +130,42 @@ async fn every_fault_has_its_class_and_none_repeats_a_secret() {
 }
 
 #[tokio::test]
+async fn what_the_request_said_is_told_to_nobody_in_any_form() {
+    let mut provider = provider(&Url::parse("http://127.0.0.1:1/token").expect("url"));
+    provider.client_secret = Some(SecretSource::Inline("cl1ent s3cret/+".to_owned().into()));
+    for status in [400, 503] {
+        for is_page in [false, true] {
+            // The request itself comes back, cut at another place each time.
+            let endpoint = Endpoint::start(move |number, request| {
+                let body = request.split("\r\n\r\n").nth(1).unwrap_or_default();
+                let echo = &body[..body.len().min(40 + number)];
+                let text = if is_page {
+                    format!("<p>{}{echo}</p>", "x".repeat(number))
+                } else {
+                    let said =
+                        serde_json::json!({"error": "invalid_grant", "error_description": echo});
+                    said.to_string()
+                };
+                Reply::with(status, "Content-Type: text/html\r\n", &text)
+            })
+            .await;
+            provider.token_url = Some(endpoint.url.clone());
+            let oauth = OAuth::new(Arc::new(provider.clone()), LIMIT).expect("client");
+            for _ in 0..60 {
+                let outcome = oauth
+                    .refresh(&"r3fresh/s3cret+token".to_owned().into())
+                    .await;
+                let error = outcome.expect_err("refused");
+                let shown = format!("{error} {error:?}");
+                for part in ["r3fres", "s3cret", "3cret%2", "cl1ent"] {
+                    assert!(!shown.contains(part), "{part} in {shown}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn retry_after_reaches_the_caller() {
     let error = refresh_against(Reply::with(429, "Retry-After: 7\r\n", "{}"))
         .await
@@ -140,11 +176,21 @@ async fn retry_after_reaches_the_caller() {
 
 #[tokio::test]
 async fn a_rotated_refresh_token_survives_an_unusable_answer() {
-    let reply = Reply::json(200, r#"{"access_token":"a b","refresh_token":"rt2"}"#);
-    let Err(OAuthError::Unusable(unusable)) = refresh_against(reply).await else {
-        panic!("taken")
-    };
-    assert_eq!(unusable.refresh_token.expect("kept").expose_secret(), "rt2");
+    for rest in [
+        r#""access_token":"a b""#,
+        r#""access_token":["at"]"#,
+        r#""access_token":null"#,
+        r#""expires_in":1"#,
+        r#""access_token":"at","token_type":7"#,
+        r#""access_token":"at","id_token":{}"#,
+        r#""access_token":"at","access_token":"at""#,
+    ] {
+        let reply = Reply::json(200, &format!(r#"{{{rest},"refresh_token":"rt2"}}"#));
+        let Err(OAuthError::Unusable(unusable)) = refresh_against(reply).await else {
+            panic!("{rest} was taken, or the refresh token was lost")
+        };
+        assert_eq!(unusable.refresh_token.expect("kept").expose_secret(), "rt2");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 //!
 //! It knows logins, hashes and time, and nothing of tokens or of what the protocols say. A stranger learns nothing from it: an
 //! unknown login, an account without passwords, a password that is not good from here and a wrong password take the same path, cost
-//! a hash, and give the same failure after the same time. A wrong password changes nothing but counters.
+//! a hash, and give the same failure after the same time. A wrong password changes nothing but counters. Trouble with the vault is
+//! told apart from a wrong password, since a mail program must not ask for another one then; but it says nothing of an account
+//! either, since an unknown login reads some account's record as well and shares its trouble.
 //!
 //! What this does not hide: an account with several passwords costs a hash for each, so while the queue is long its refusals can
 //! come later than others'.
@@ -102,6 +104,8 @@ pub struct Passwords {
     vault: Vault,
     /// By login, in lower case.
     doors: HashMap<String, Arc<Door>>,
+    /// Those that unknown logins read the records of, by provider.
+    decoys: HashMap<String, Vec<Arc<Door>>>,
     delay: Delay,
     dummy: Arc<str>,
     marker: Marker,
@@ -140,7 +144,15 @@ impl From<Refusal> for Failure {
         let (cause, detail) = match refusal {
             Refusal::Wrong => (Cause::Password, "unknown login or wrong password".into()),
             Refusal::Crowded => (Cause::Limit, "too many passwords wait to be checked".into()),
-            Refusal::Vault(error) => (Cause::Config, error.to_string()),
+            Refusal::Vault(error) => {
+                let may_pass = matches!(&error, NamedError::Vault(error) if error.may_pass());
+                let cause = if may_pass {
+                    Cause::Token
+                } else {
+                    Cause::Config
+                };
+                (cause, error.to_string())
+            }
         };
         Self::new(Stage::Password, cause, detail)
     }
@@ -166,9 +178,11 @@ impl Passwords {
     fn build(accounts: &[Arc<Account>], vault: Vault, delay: Delay, cost: &Cost) -> Self {
         // The cost is one of our constants, and the salt too.
         let dummy = hash::dummy(cost).expect("a hash with fixed parameters");
+        let doors = doors(accounts);
         Self {
             vault,
-            doors: doors(accounts),
+            decoys: decoys(&doors),
+            doors,
             delay,
             dummy: dummy.into(),
             marker: Marker::new().expect("the system's randomness"),
@@ -186,8 +200,8 @@ impl Passwords {
     /// An account of another provider does not exist there: its token must never come to this provider's server.
     ///
     /// # Errors
-    /// [`Cause::Password`] for everything that a stranger can get wrong; [`Cause::Limit`] if too many wait; [`Cause::Config`] if the
-    /// vault has trouble with this account's passwords.
+    /// [`Cause::Password`] for everything that a stranger can get wrong; [`Cause::Limit`] if too many wait; if the vault has trouble
+    /// with passwords, [`Cause::Token`] where that may pass, else [`Cause::Config`].
     pub async fn verify(
         &self,
         credentials: &Credentials,
@@ -228,20 +242,35 @@ impl Passwords {
         let login = attempt.login.to_ascii_lowercase();
         let door = self.doors.get(&login);
         let door = door.filter(|door| door.account.provider.name == attempt.provider);
-        let candidates = match door {
-            // A small read of a local file; handing it to another thread would cost more than the read.
-            Some(door) => door.candidates(&self.vault).map_err(Refusal::Vault)?,
-            None => Arc::default(),
+        let read = door.or_else(|| self.decoy(&login, attempt));
+        // A small read of a local file; handing it to another thread would cost more than the read.
+        let (found, trouble) = match read.map(|door| door.candidates(&self.vault)) {
+            Some(Ok(found)) => (found, None),
+            Some(Err(error)) => (Arc::default(), Some(error)),
+            None => (Arc::default(), None),
         };
+        let candidates = if door.is_some() { &found[..] } else { &[] };
         let good: Vec<_> = candidates.iter().filter(|c| attempt.may_use(c)).collect();
         if good.is_empty() && !candidates.is_empty() {
             let (protocol, source) = (attempt.protocol, attempt.source);
             tracing::info!(%protocol, %source, "no password of this account is good from here");
         }
         if !self.remembers(&good, attempt) {
-            self.compare(&login, &good, attempt).await?;
+            let compared = self.compare(&login, &good, attempt).await;
+            compared.map_err(|refusal| match (refusal, trouble) {
+                (Refusal::Wrong, Some(trouble)) => Refusal::Vault(trouble),
+                (refusal, _) => refusal,
+            })?;
         }
         door.map(|door| door.account.clone()).ok_or(Refusal::Wrong)
+    }
+
+    /// Whose record an unknown login reads, always the same one: it takes as long as its own would, and if the vault has trouble, so
+    /// has an unknown login. Nothing of the record is used.
+    fn decoy(&self, login: &str, attempt: &Attempt<'_>) -> Option<&Arc<Door>> {
+        let doors = self.decoys.get(attempt.provider)?;
+        let mark = self.marker.mark([b"decoy", login.as_bytes(), b""]);
+        doors.get(mark.below(doors.len()))
     }
 
     /// The slow way: Argon2 with each candidate, or with the dummy where there is none.
@@ -310,6 +339,15 @@ fn doors(accounts: &[Arc<Account>]) -> HashMap<String, Arc<Door>> {
         }
     }
     doors
+}
+
+fn decoys(doors: &HashMap<String, Arc<Door>>) -> HashMap<String, Vec<Arc<Door>>> {
+    let mut decoys: HashMap<_, Vec<_>> = HashMap::new();
+    for door in doors.values() {
+        let name = &door.account.provider.name;
+        decoys.entry(name.clone()).or_default().push(door.clone());
+    }
+    decoys
 }
 
 #[cfg(test)]

@@ -44,9 +44,9 @@ impl Mark {
         self.0.ct_eq(&other.0).into()
     }
 
-    /// A number below `bound` (at most 256) that nobody outside can foresee.
+    /// A number below `bound` (at most 65536, and not 0) that nobody outside can foresee.
     pub(super) fn below(&self, bound: usize) -> usize {
-        usize::from(self.0[0]) % bound
+        usize::from(u16::from_be_bytes([self.0[0], self.0[1]])) % bound
     }
 }
 

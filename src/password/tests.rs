@@ -326,6 +326,52 @@ async fn a_damaged_record_is_told_to_the_administrator_and_opens_nothing() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn trouble_with_the_vault_is_temporary_and_tells_a_stranger_no_account_from_none() {
+    let bench = Bench::new(&[]);
+    bench.add("scanner", b"right", |_| {});
+    // A file in the place of the folder stands for every refusal of the system: it holds for root too.
+    let folder = bench.state.path().join("vault");
+    let aside = bench.state.path().join("aside");
+    fs::rename(&folder, &aside).unwrap();
+    fs::write(&folder, b"").unwrap();
+    for (login, password) in [
+        (ALICE, &b"right"[..]),
+        (ALICE, b"wrong"),
+        ("bob@contoso.com", b""),
+        ("nobody@contoso.com", b"right"),
+        ("", b""),
+    ] {
+        let (start, hashes) = (Instant::now(), bench.hashes());
+        let failure = bench.login(login, password).await.unwrap_err();
+        assert_eq!(failure.cause, Cause::Token, "{login}");
+        let took = start.elapsed().as_millis();
+        assert!((1000..=1101).contains(&took), "{login}: {took} ms");
+        assert_eq!(bench.hashes(), hashes + 1, "{login}");
+    }
+    fs::remove_file(&folder).unwrap();
+    fs::rename(&aside, &folder).unwrap();
+    bench.login(ALICE, b"right").await.unwrap();
+    let failure = bench.login("nobody@contoso.com", b"right").await;
+    assert_eq!(failure.unwrap_err().cause, Cause::Password);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_is_some_unknown_logins_trouble_too() {
+    let bench = Bench::new(&[]);
+    let path = bench.state.path().join("vault/alice@contoso.com.passwords");
+    fs::write(path, b"").unwrap();
+    let mut causes = Vec::new();
+    for number in 0..64 {
+        let unknown = format!("nobody-{number}@contoso.com");
+        let failure = bench.login(&unknown, b"right").await.unwrap_err();
+        let again = bench.login(&unknown, b"right").await.unwrap_err();
+        assert_eq!(failure, again);
+        causes.push(failure.cause);
+    }
+    assert!(causes.contains(&Cause::Config) && causes.contains(&Cause::Password));
+}
+
 #[test]
 fn an_account_has_a_bounded_number_of_passwords_with_different_names() {
     let bench = Bench::new(&["$argon2id$of-the-file"]);

@@ -23,7 +23,8 @@ pub(super) struct Entry {
     pub(super) revision: Option<Revision>,
     pub(super) grant: Option<Arc<Grant>>,
     pub(super) life: Life,
-    /// A grant with a rotated refresh token that the vault did not take; nobody gets its access token before it does.
+    /// A grant with a rotated refresh token that the vault did not take; nobody gets its access token before it does. It may have
+    /// none, or one that has ended, if the refresh token was all that was good of the answer.
     pub(super) unsaved: Option<Grant>,
     /// An answer was lost, so the provider may have rotated the refresh token without our knowing.
     pub(super) is_ambiguous: bool,
@@ -73,8 +74,12 @@ impl Entry {
         revision: Option<Revision>,
         account: &Account,
     ) {
+        let record = grant.as_ref();
+        let still_succeeds =
+            |unsaved: &Grant| record.is_some_and(|record| unsaved.succeeds(record));
         if self.revision != revision {
-            self.unsaved = None; // somebody wrote a newer one
+            // Somebody wrote another one. If it has the token that ours was given for, ours is the only one that is still good.
+            self.unsaved = self.unsaved.take().filter(still_succeeds);
         }
         (self.is_loaded, self.revision, self.is_ambiguous) = (true, revision, false);
         let foreign = grant
@@ -82,11 +87,15 @@ impl Entry {
             .filter(|grant| !grant.belongs_to(&account.provider));
         let foreign = foreign.map(Grant::made_with);
         let grant = grant.filter(|_| foreign.is_none());
-        self.life = match (&grant, account.provider.flow) {
-            (Some(grant), _) => grant.life(),
-            (None, Flow::ClientCredentials) => Life::new(State::Ok, self.life.since),
-            (None, Flow::AuthorizationCode) => never_authorised(foreign, self.life.since, account),
-        };
+        if self.unsaved.is_none() {
+            self.life = match (&grant, account.provider.flow) {
+                (Some(grant), _) => grant.life(),
+                (None, Flow::ClientCredentials) => Life::new(State::Ok, self.life.since),
+                (None, Flow::AuthorizationCode) => {
+                    never_authorised(foreign, self.life.since, account)
+                }
+            };
+        }
         self.grant = grant.map(Arc::new);
         self.luck = luck();
     }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::AccessToken;
 use super::life::{Life, Span, State};
-use crate::config::Provider;
+use crate::config::{Flow, Provider};
 use crate::oauth::response::Answer;
 
 /// The format that this release writes and the highest that it reads.
@@ -115,6 +115,12 @@ impl Grant {
         self.previous_refresh_token
             .clone_from(&former.refresh_token);
         self
+    }
+
+    /// Whether its refresh token was given for the one that `record` still has.
+    pub fn succeeds(&self, record: &Grant) -> bool {
+        let former = self.previous_refresh_token.as_ref();
+        former.is_some_and(|former| record.has_refresh_token(former))
     }
 
     /// This grant with the name of who signed in.
@@ -230,6 +236,24 @@ fn refresh_end(answer: &Answer, requested_at: Timestamp) -> Option<Timestamp> {
     answer
         .refresh_expires_in
         .map(|life| Span::new(requested_at, Some(life)).until)
+}
+
+/// What tokens that `provider` grants are bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Bond {
+    client_id: String,
+    authority: String,
+    is_for_the_application: bool,
+}
+
+impl Bond {
+    pub(super) fn of(provider: &Provider) -> Self {
+        Self {
+            client_id: provider.client_id.clone(),
+            authority: authority(provider),
+            is_for_the_application: provider.flow == Flow::ClientCredentials,
+        }
+    }
 }
 
 /// What the tokens are bound to besides the client id: the token endpoint, or the issuer that names it.

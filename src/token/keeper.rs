@@ -4,8 +4,8 @@
 //! turn, and between processes by the vault's lock, after which the record is read again. A request runs in a task of its own, so
 //! that a login that goes away does not lose the answer.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::AccessToken;
 use super::entry::{Decision, Entry, Need};
-use super::grant::{Grant, GrantError};
+use super::grant::{Bond, Grant, GrantError};
 use super::life::Brake;
 use crate::config::{Account, Provider};
 use crate::failure::{Cause, Failure};
@@ -36,8 +36,8 @@ pub struct Tokens {
 pub(super) struct Inner {
     pub(super) vault: Vault,
     limit: Duration,
-    slots: Mutex<HashMap<String, Arc<Slot>>>,
-    registrations: Mutex<HashMap<String, Arc<Registration>>>,
+    known: Mutex<HashMap<(String, Bond), Arc<Known>>>,
+    registrations: Mutex<Vec<Arc<Registration>>>,
     running: TaskTracker,
     /// Tells the upkeep that something became due earlier than it thought.
     pub(super) changed: Notify,
@@ -47,26 +47,37 @@ pub(super) struct Inner {
 /// A registration's OAuth client, and the brake that all its accounts share.
 pub(super) struct Registration {
     pub(super) oauth: OAuth,
-    pub(super) brake: Mutex<Brake>,
+    /// Shared with the same registration in former configurations.
+    pub(super) brake: Arc<Mutex<Brake>>,
+    is_former: AtomicBool,
 }
 
-/// One account's tokens in this process.
+/// What is known of one account's tokens with one registration. It outlives the configuration: a renewal that is under way during a
+/// reload ends in the same place where the next one begins.
+struct Known {
+    gate: tokio::sync::Mutex<()>,
+    entry: Mutex<Entry>,
+}
+
+/// An account as one configuration has it, and what is known of its tokens.
 pub(super) struct Slot {
     pub(super) account: Arc<Account>,
-    pub(super) gate: tokio::sync::Mutex<()>,
-    entry: Mutex<Entry>,
+    known: Arc<Known>,
 }
 
 impl Tokens {
     /// Tokens kept in `vault`; a request to a token endpoint may take `limit`.
     pub fn new(vault: Vault, limit: Duration) -> Self {
+        let running = TaskTracker::new();
+        // It takes tasks all the same; only a closed tracker can be waited for, and opening it again could leave somebody waiting.
+        running.close();
         Self {
             inner: Arc::new(Inner {
                 vault,
                 limit,
-                slots: Mutex::default(),
+                known: Mutex::default(),
                 registrations: Mutex::default(),
-                running: TaskTracker::new(),
+                running,
                 changed: Notify::new(),
                 started: Timestamp::now(),
             }),
@@ -105,9 +116,7 @@ impl Tokens {
 
     /// Waits until no request is under way. Call it before the process ends, so that no answer with a rotated token is lost.
     pub async fn settle(&self) {
-        self.inner.running.close();
         self.inner.running.wait().await;
-        self.inner.running.reopen();
     }
 
     pub(super) async fn obtain(
@@ -121,7 +130,7 @@ impl Tokens {
             self.note_use(&slot);
         }
         // A renewal that is under way may bring another token than the refused one; so nobody is turned away before its end.
-        let may_come = matches!(need, Need::Instead(_)) && slot.gate.try_lock().is_err();
+        let may_come = matches!(need, Need::Instead(_)) && slot.known.gate.try_lock().is_err();
         match self.decide(&slot, &registration, &need) {
             Decision::Serve(token) => return Ok(token),
             Decision::Refuse(failure) if !may_come => return Err(failure),
@@ -142,41 +151,68 @@ impl Tokens {
         outcome.unwrap_or_else(|error| Err(internal(&format!("the renewal ended: {error}"))))
     }
 
-    /// The account's slot. A reload of the configuration brings new accounts of the same name: what is known of the grant is then
-    /// looked at anew, since the registration may be another.
-    pub(super) fn slot(&self, account: &Arc<Account>) -> Arc<Slot> {
-        let mut slots = lock(&self.inner.slots);
-        match slots.entry(account.address.clone()) {
-            MapEntry::Occupied(slot) if Arc::ptr_eq(&slot.get().account, account) => {
-                slot.get().clone()
-            }
-            MapEntry::Occupied(mut slot) => {
-                let unsaved = slot.get().entry().unsaved.take();
-                let new = Slot::new(account, self.inner.started);
-                new.entry().unsaved = unsaved.filter(|grant| grant.belongs_to(&account.provider));
-                slot.insert(Arc::new(new));
-                slot.get().clone()
-            }
-            MapEntry::Vacant(place) => place
-                .insert(Arc::new(Slot::new(account, self.inner.started)))
+    /// Takes up the accounts of a configuration that comes into force. Accounts and providers are other objects then, but what is
+    /// known of the same account with the same registration lives on.
+    ///
+    /// What only a change of configuration can heal is asked about anew; an account that is gone is forgotten, but for a refresh
+    /// token that the vault has not taken yet: the account may come back.
+    pub(super) fn take_up(&self, accounts: &[Arc<Account>]) {
+        let mut in_force = HashSet::new();
+        for account in accounts {
+            self.slot(account).entry().life.reconsidered();
+            in_force.insert(place(account));
+            // Whoever logs in hears about a registration that is no good.
+            let _ = self.registration(&account.provider);
+        }
+        lock(&self.inner.known).retain(|place, known| {
+            in_force.contains(place)
+                || Arc::strong_count(known) > 1
+                || lock(&known.entry).unsaved.is_some()
+        });
+        lock(&self.inner.registrations).retain(|registration| {
+            let provider = registration.oauth.provider();
+            let is_in_force = accounts
+                .iter()
+                .any(|account| Arc::ptr_eq(&account.provider, provider));
+            lock(&registration.brake).reconsidered();
+            registration
+                .is_former
+                .store(!is_in_force, Ordering::Relaxed);
+            is_in_force
+        });
+    }
+
+    /// The account's slot.
+    pub(super) fn slot(&self, account: &Arc<Account>) -> Slot {
+        let mut known = lock(&self.inner.known);
+        let known = known.entry(place(account));
+        let started = self.inner.started;
+        Slot {
+            account: account.clone(),
+            known: known
+                .or_insert_with(|| Arc::new(Known::new(started)))
                 .clone(),
         }
     }
 
     fn registration(&self, provider: &Arc<Provider>) -> Result<Arc<Registration>, Failure> {
         let mut registrations = lock(&self.inner.registrations);
-        if let Some(known) = registrations.get(&provider.name)
-            && Arc::ptr_eq(known.oauth.provider(), provider)
-        {
+        let same = |known: &&Arc<Registration>| Arc::ptr_eq(known.oauth.provider(), provider);
+        if let Some(known) = registrations.iter().find(same) {
             return Ok(known.clone());
         }
         let oauth = OAuth::new(provider.clone(), self.inner.limit)
             .map_err(|error| Failure::new(Stage::Token, Cause::Config, error.to_string()))?;
+        let bond = Bond::of(provider);
+        let former = registrations
+            .iter()
+            .find(|known| Bond::of(known.oauth.provider()) == bond);
         let registration = Arc::new(Registration {
             oauth,
-            brake: Mutex::default(),
+            brake: former.map_or_else(Arc::default, |former| former.brake.clone()),
+            is_former: AtomicBool::new(false),
         });
-        registrations.insert(provider.name.clone(), registration.clone());
+        registrations.push(registration.clone());
         Ok(registration)
     }
 
@@ -191,6 +227,10 @@ impl Tokens {
     }
 
     /// Looks whether somebody else (`authorize`, another process) wrote the record, and reads it if so.
+    ///
+    /// This blocks, for well under a millisecond on a local disk. On a network file system that hangs it holds a worker of the
+    /// runtime, and with it others' sessions, until the file system comes back; a vault should not be kept on one. Another thread
+    /// for each look would cost every login more than the look.
     pub(super) fn notice(&self, slot: &Slot) -> Result<(), Failure> {
         let address = &slot.account.address;
         let mut entry = slot.entry();
@@ -230,10 +270,10 @@ impl Tokens {
         let brake = self.registration(&slot.account.provider).ok()?.brake();
         let entry = slot.entry();
         let due = match entry.unsaved {
-            Some(_) => entry.life.next_try().unwrap_or(now),
+            Some(_) => entry.life.next_try(now).unwrap_or(now),
             None => entry.life.due(&entry.upkeep(), now)?,
         };
-        Some(brake.until().map_or(due, |until| until.max(due)))
+        Some(brake.until(now).map_or(due, |until| until.max(due)))
     }
 
     pub(super) fn is_loaded(&self, slot: &Slot) -> bool {
@@ -266,31 +306,47 @@ impl Registration {
     pub(super) fn brake(&self) -> Brake {
         lock(&self.brake).clone()
     }
+
+    /// Whether another configuration is in force by now.
+    pub(super) fn is_former(&self) -> bool {
+        self.is_former.load(Ordering::Relaxed)
+    }
 }
 
-impl Slot {
-    fn new(account: &Arc<Account>, started: Timestamp) -> Self {
+impl Known {
+    fn new(started: Timestamp) -> Self {
         Self {
-            account: account.clone(),
             gate: tokio::sync::Mutex::default(),
             entry: Mutex::new(Entry::new(started)),
         }
     }
+}
+
+impl Slot {
+    /// Waits until nobody else in this process renews.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.known.gate.lock().await
+    }
 
     pub(super) fn entry(&self) -> MutexGuard<'_, Entry> {
-        lock(&self.entry)
+        lock(&self.known.entry)
     }
+}
+
+/// What tells what is known of one account from another's: letters of an address fold as in the vault.
+fn place(account: &Account) -> (String, Bond) {
+    let address = account.address.to_ascii_lowercase();
+    (address, Bond::of(&account.provider))
 }
 
 pub(super) fn internal(words: &str) -> Failure {
     Failure::new(Stage::Token, Cause::Token, words)
 }
 
-/// Trouble with the file system may pass; everything else about the vault needs a person.
 fn from_vault(error: &VaultError) -> Failure {
-    let cause = match error {
-        VaultError::Io { .. } | VaultError::Busy { .. } => Cause::Token,
-        _ => Cause::Config,
+    let cause = match error.may_pass() {
+        true => Cause::Token,
+        false => Cause::Config,
     };
     Failure::new(Stage::Token, cause, error.to_string())
 }

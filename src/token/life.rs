@@ -33,6 +33,9 @@ const IDLE_AFTER: Duration = Duration::from_secs(24 * 3600);
 const KEEP_ALIVE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How much earlier than that it may happen, to spread accounts that were authorised together.
 const KEEP_ALIVE_SPREAD: Duration = Duration::from_secs(12 * 3600);
+/// By so much a wait may seem too long before it counts as over. Clocks are set back: a little all the time, which must not end a
+/// wait early, and sometimes by years, which must not freeze an account.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
 /// While one request probes an endpoint that failed, others of the same registration stay back this long at most.
 const PROBE: Duration = Duration::from_secs(10);
 
@@ -98,6 +101,11 @@ impl Span {
         gap(self.from, self.until)
     }
 
+    /// Whether it was asked for at a time that has not come yet: the clock was set back, and nothing is known of its end.
+    fn is_of_the_future(&self, now: Timestamp) -> bool {
+        gap(now, self.from) > CLOCK_SLACK
+    }
+
     /// When to renew it, ahead of need. Of a short life at least the first half is used.
     pub fn refresh_at(&self, luck: f64) -> Timestamp {
         let ahead = AHEAD.max(self.life() / 10).min(self.life() / 2);
@@ -108,7 +116,9 @@ impl Span {
 
     /// Whether enough is left for a new login; of a short life, a quarter.
     pub fn is_fit(&self, now: Timestamp) -> bool {
-        gap(now, self.until) >= LEFT_FOR_LOGIN.min(self.life() / 4) && self.is_alive(now)
+        gap(now, self.until) >= LEFT_FOR_LOGIN.min(self.life() / 4)
+            && self.is_alive(now)
+            && !self.is_of_the_future(now)
     }
 
     /// Whether it has not ended.
@@ -134,12 +144,38 @@ pub struct Trouble {
 #[derive(Clone, Debug, Default)]
 struct Backoff {
     failures: u32,
-    until: Option<Timestamp>,
+    wait: Option<Wait>,
+    /// The part of it that the provider asked for.
+    asked: Option<Wait>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    until: Timestamp,
+    /// How long it was when it began.
+    length: Duration,
+}
+
+impl Wait {
+    fn new(now: Timestamp, length: Duration) -> Self {
+        let until = after(now, length);
+        Self { until, length }
+    }
+
+    /// Whether more of it seems to be left than there ever was: the clock was set back since.
+    fn is_void(&self, now: Timestamp) -> bool {
+        gap(now, self.until) > self.length + CLOCK_SLACK
+    }
 }
 
 impl Backoff {
     fn is_over(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| now >= until)
+        self.until(now).is_none_or(|until| now >= until)
+    }
+
+    fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        let wait = self.wait.filter(|wait| !wait.is_void(now));
+        wait.map(|wait| wait.until)
     }
 
     fn failed(&mut self, now: Timestamp, trouble: &Trouble, luck: f64) {
@@ -154,10 +190,13 @@ impl Backoff {
         let wait = first + (most - first).mul_f64(share(luck));
         let asked = trouble.retry_after.unwrap_or_default().min(RETRY_AFTER_CAP);
         // Never earlier than asked, and not all at the same moment.
-        self.until = Some(after(
-            now,
-            wait.max(asked + asked.mul_f64(share(luck) / 10.0)),
-        ));
+        let asked = asked + asked.mul_f64(share(luck) / 10.0);
+        self.wait = Some(Wait::new(now, wait.max(asked)));
+        self.asked = (!asked.is_zero()).then(|| Wait::new(now, asked));
+    }
+
+    fn reconsidered(&mut self) {
+        (self.failures, self.wait) = (0, self.asked);
     }
 }
 
@@ -201,10 +240,9 @@ impl Life {
     }
 
     /// When the provider will be asked again after a failure.
-    pub fn next_try(&self) -> Option<Timestamp> {
-        self.backoff
-            .until
-            .filter(|_| self.state.may_heal_by_itself())
+    pub fn next_try(&self, now: Timestamp) -> Option<Timestamp> {
+        let until = self.backoff.until(now);
+        until.filter(|_| self.state.may_heal_by_itself())
     }
 
     /// Whether the provider may be asked now.
@@ -236,7 +274,8 @@ impl Life {
 
     /// Whether a token was renewed a moment ago because a mail server had refused its predecessor.
     pub fn was_just_forced(&self, now: Timestamp) -> bool {
-        self.forced_at.is_some_and(|at| gap(at, now) < FORCED_GAP)
+        self.forced_at
+            .is_some_and(|at| at <= now && gap(at, now) < FORCED_GAP)
     }
 
     /// A renewal begins because a mail server refused the token.
@@ -261,6 +300,11 @@ impl Life {
         self.enter(state, now, &trouble.reason, &trouble.remedy)
     }
 
+    /// The configuration was looked at by a person: asking again may help by now. What the provider asked for is kept.
+    pub fn reconsidered(&mut self) {
+        self.backoff.reconsidered();
+    }
+
     fn enter(&mut self, state: State, now: Timestamp, reason: &str, remedy: &str) -> bool {
         (self.reason, self.remedy) = (reason.to_owned(), remedy.to_owned());
         let is_new = self.state != state;
@@ -276,11 +320,13 @@ impl Life {
             return None;
         }
         let wanted = match upkeep.span {
+            Some(span) if span.is_of_the_future(now) => now,
             Some(span) if upkeep.is_idle(now) => upkeep.keep_alive(span)?,
             Some(span) => span.refresh_at(upkeep.luck),
             None => now,
         };
-        Some(self.backoff.until.map_or(wanted, |until| until.max(wanted)))
+        let until = self.backoff.until(now);
+        Some(until.map_or(wanted, |until| until.max(wanted)))
     }
 }
 
@@ -329,8 +375,8 @@ impl Brake {
     }
 
     /// Until when no request may be sent, if one has failed.
-    pub fn until(&self) -> Option<Timestamp> {
-        self.backoff.until
+    pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.backoff.until(now)
     }
 
     /// Why not.
@@ -342,7 +388,7 @@ impl Brake {
     pub fn admit(&mut self, now: Timestamp) -> bool {
         let admitted = self.is_off(now);
         if admitted && self.trouble.is_some() {
-            self.backoff.until = Some(after(now, PROBE));
+            self.backoff.wait = Some(Wait::new(now, PROBE));
         }
         admitted
     }
@@ -351,6 +397,11 @@ impl Brake {
     pub fn failed(&mut self, now: Timestamp, trouble: &Trouble, luck: f64) {
         self.backoff.failed(now, trouble, luck);
         self.trouble = Some(trouble.clone());
+    }
+
+    /// See [`Life::reconsidered`]. One request still goes first.
+    pub fn reconsidered(&mut self) {
+        self.backoff.reconsidered();
     }
 
     /// The endpoint answered as it should, be it with a refusal of one account.

@@ -9,7 +9,7 @@ use super::AccessToken;
 use super::entry::{Decision, Need, just_renewed};
 use super::grant::Grant;
 use super::keeper::{Registration, Slot, Tokens, internal, lock, luck};
-use super::life::Trouble;
+use super::life::{State, Trouble};
 use crate::config::Flow;
 use crate::failure::Failure;
 use crate::oauth::catalogue::Class;
@@ -21,31 +21,35 @@ impl Tokens {
     /// Renews the account's grant if that is still needed when it is its turn.
     pub(super) async fn renew_grant(
         self,
-        slot: Arc<Slot>,
+        slot: Slot,
         registration: Arc<Registration>,
         need: Need,
     ) -> Result<AccessToken, Failure> {
-        let _turn = slot.gate.lock().await;
-        // Whoever had the turn before may have brought what is needed.
-        match self.decide(&slot, &registration, &need) {
-            Decision::Serve(token) => return Ok(token),
-            Decision::Refuse(failure) => return Err(failure),
-            Decision::Renew => {}
-        }
-        let guard = match self.lock_record(&slot).await {
-            Ok(guard) => guard,
-            Err(error) => return self.failed(&slot, &registration, &need, from_lock(&error)),
+        let _turn = slot.turn().await;
+        let guard = loop {
+            // Whoever had the turn before may have brought what is needed.
+            match self.decide(&slot, &registration, &need) {
+                Decision::Serve(token) => return Ok(token),
+                Decision::Refuse(failure) => return Err(failure),
+                Decision::Renew => {}
+            }
+            let guard = match self.lock_record(&slot).await {
+                Ok(guard) => guard,
+                Err(error) => return self.failed(&slot, &registration, &need, from_lock(&error)),
+            };
+            // And so may another process.
+            match self.decide(&slot, &registration, &need) {
+                Decision::Serve(token) => return Ok(token),
+                Decision::Refuse(failure) => return Err(failure),
+                Decision::Renew => {}
+            }
+            let unsaved = slot.entry().unsaved.take();
+            let Some(grant) = unsaved else { break guard };
+            if let Err(error) = self.save(&slot, guard, grant).await {
+                return self.failed(&slot, &registration, &need, from_lock(&error));
+            }
+            // Its access token may be all that is needed, or no good.
         };
-        // And so may another process.
-        match self.decide(&slot, &registration, &need) {
-            Decision::Serve(token) => return Ok(token),
-            Decision::Refuse(failure) => return Err(failure),
-            Decision::Renew => {}
-        }
-        let unsaved = slot.entry().unsaved.take();
-        if let Some(grant) = unsaved {
-            return self.keep(&slot, guard, grant, &registration, &need).await;
-        }
         if !lock(&registration.brake).admit(Timestamp::now()) {
             let brake = registration.brake();
             return slot.entry().fall_back(&need, &brake, &slot.account);
@@ -89,6 +93,19 @@ impl Tokens {
         registration: &Registration,
         need: &Need,
     ) -> Result<AccessToken, Failure> {
+        let token = grant.access_token().cloned();
+        if let Err(error) = self.save(slot, guard, grant).await {
+            return self.failed(slot, registration, need, from_lock(&error));
+        }
+        let token = token.ok_or_else(|| internal("a grant without an access token"))?;
+        match need {
+            Need::Instead(refused) if *refused == token => Err(just_renewed()),
+            _ => Ok(token),
+        }
+    }
+
+    /// Makes a grant durable and takes it up. One with another refresh token that the vault does not take is kept for later.
+    async fn save(&self, slot: &Slot, guard: Guard, grant: Grant) -> Result<(), VaultError> {
         let written = self.write(slot, guard, &grant).await;
         let address = &slot.account.address;
         let mut entry = slot.entry();
@@ -99,22 +116,18 @@ impl Tokens {
             }
             Err(error) => {
                 entry.unsaved = Some(grant);
-                drop(entry);
-                return self.failed(slot, registration, need, from_lock(&error));
+                return Err(error);
             }
         }
-        let token = grant.access_token().cloned();
+        // Of an answer that was no good otherwise there is only the refresh token.
+        let is_healthy = grant.life().state == State::Ok;
         entry.take(grant);
-        if entry.life.succeeded(Timestamp::now()) {
+        if is_healthy && entry.life.succeeded(Timestamp::now()) {
             info!(account = %address, "the account is ok again");
         }
         drop(entry);
         self.inner.changed.notify_one();
-        let token = token.ok_or_else(|| internal("a grant without an access token"))?;
-        match need {
-            Need::Instead(refused) if *refused == token => Err(just_renewed()),
-            _ => Ok(token),
-        }
+        Ok(())
     }
 
     /// Deals with a refusal: what the provider said decides the state, and no token is ever thrown away.
@@ -127,16 +140,22 @@ impl Tokens {
         error: OAuthError,
     ) -> Result<AccessToken, Failure> {
         let trouble = slot.entry().trouble(&error, &slot.account);
-        let concerns_all = error.concerns_all_accounts();
+        let (concerns_all, is_answer) = (error.concerns_all_accounts(), error.is_answer());
         {
             let mut brake = lock(&registration.brake);
             if concerns_all {
                 brake.failed(Timestamp::now(), &trouble, luck());
-            } else {
+            } else if is_answer {
+                // What was lost on the way, or broke at the other end, says nothing of what the brake is for.
                 brake.release();
             }
         }
         let outcome = self.failed(slot, registration, need, trouble);
+        if registration.is_former() {
+            // The answer is to a question that would be another one now.
+            lock(&registration.brake).reconsidered();
+            slot.entry().life.reconsidered();
+        }
         let to_write = slot.entry().after_refusal(error);
         if let Some(grant) = to_write {
             let written = self.write(slot, guard, &grant).await;

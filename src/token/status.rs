@@ -43,7 +43,7 @@ impl AccountStatus {
             expires_at: span.map(|span| span.until),
             refreshed_at: span.map(|span| span.from),
             sign_in_expires_at: grant.and_then(Grant::refresh_expires_at),
-            next_try: life.next_try(),
+            next_try: life.next_try(Timestamp::now()),
             signed_in_as: grant.and_then(Grant::signed_in_as).map(str::to_owned),
         };
         match trouble {

@@ -25,9 +25,19 @@ const SHORTEST_SLEEP: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(5);
 
 impl Tokens {
-    /// Renews the tokens of `accounts` until `stop`; between two renewals it sleeps. What is under way at the end goes on: see
-    /// [`Tokens::settle`]. There may be one upkeep at a time: after a reload, stop the former first.
-    pub async fn upkeep(self, accounts: Vec<Arc<Account>>, stop: CancellationToken) {
+    /// Takes up `accounts`, those of the configuration that comes into force, at once; then renews their tokens until `stop`, and
+    /// sleeps between two renewals. What is under way at the end goes on: see [`Tokens::settle`]. There may be one upkeep at a
+    /// time: after a reload, stop the former first.
+    pub fn upkeep(
+        self,
+        accounts: Vec<Arc<Account>>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        self.take_up(&accounts);
+        self.keep_up(accounts, stop)
+    }
+
+    async fn keep_up(self, accounts: Vec<Arc<Account>>, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(AT_A_TIME));
         let mut work = JoinSet::new();
         let mut rests = Rests::new();
@@ -41,6 +51,7 @@ impl Tokens {
                 .start_what_is_due(&accounts, &permits, &mut work, &mut rests)
                 .min(look_at);
             tokio::select! {
+                biased; // a change that this upkeep does not hear of any more must wake the next one
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep_until(wake) => {}
                 () = self.changed() => {}

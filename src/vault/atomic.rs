@@ -1,9 +1,10 @@
 //! Replacing a file so that a crash at any instant leaves the old content or the new, whole.
 //!
 //! Whoever calls holds the lock of the file, so there is one writer and one name for what is being written. What a crash left under
-//! that name is nobody's and is swept away by the next write.
+//! that name is newer than the file if it is whole: whoever takes the lock next [adopts](adopt) it, since it may hold a token whose
+//! predecessor is dead. If it is not, the next write sweeps it away.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,15 @@ pub(super) fn replace(path: &Path, bytes: &[u8], owner: &Owner) -> Result<(), Va
         let _ = fs::remove_file(&new);
     }
     written.and_then(|()| sync_folder(path))
+}
+
+/// Moves what an interrupted write left beside `path` to its place; `file` is that, and was found whole.
+pub(super) fn adopt(path: &Path, file: &File) -> Result<(), VaultError> {
+    let new = unfinished(path);
+    // The crash may have come before this, and a name must not be on the disk sooner than the content.
+    permissions::sync_file(file).map_err(VaultError::io("write", &new))?;
+    fs::rename(&new, path).map_err(VaultError::io("replace", path))?;
+    sync_folder(path)
 }
 
 /// Removes `path`, and what an interrupted write left beside it.

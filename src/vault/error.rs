@@ -109,6 +109,11 @@ pub enum VaultError {
 }
 
 impl VaultError {
+    /// Whether it may pass by itself; everything else needs a person.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Busy { .. })
+    }
+
     /// Turns the system's refusal of `action` on `path` into an error that says so; for `map_err`.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -12,6 +12,7 @@
 //! - A reader sees a whole record, the old or the new one; it needs no lock.
 //! - A writer holds the [`Guard`] of the record: one thread of one process at a time, and read-change-write is safe under it.
 //! - What does not open is never overwritten. A person moves it away.
+//! - What a killed writer had written whole is the record from the next [`Guard`] on.
 //!
 //! Everything here blocks; asynchronous callers use a blocking thread where that matters. Reading takes well under a millisecond;
 //! writing waits for the disk, and locking for others.
@@ -158,7 +159,7 @@ impl Vault {
     pub fn revision(&self, kind: Kind, account: &str) -> Result<Option<Revision>, VaultError> {
         let slot = self.slot(kind, account)?;
         let sealed = self.load(&slot, seal::HEADER_LEN)?;
-        let revision = |sealed: Vec<u8>| revision(&slot, &sealed);
+        let revision = |(_, sealed): (File, Vec<u8>)| revision(&slot, &sealed);
         sealed.map(revision).transpose()
     }
 
@@ -182,7 +183,27 @@ impl Vault {
     ) -> Result<Guard, VaultError> {
         let slot = self.slot(kind, account)?;
         let lock = lock::acquire(&slot.lock_path(), &self.inner.owner, patience)?;
+        self.adopt_unfinished(&slot)?;
         Ok(Guard { slot, _lock: lock })
+    }
+
+    /// Puts into place what a writer had written whole when it was killed. Whatever else stands under that name is left to the next
+    /// write, which sweeps it away or says why it cannot.
+    fn adopt_unfinished(&self, slot: &Slot) -> Result<(), VaultError> {
+        let left = slot.unfinished();
+        let (file, sealed) = match self.load(&left, SEALED_MAX + 1) {
+            Ok(Some(left)) => left,
+            // Trouble of the moment must not cost a good record: the next write would sweep it.
+            Err(error @ VaultError::Io { .. }) => return Err(error),
+            Ok(None) | Err(_) => return Ok(()),
+        };
+        // A record that does not open is for a person, and what was left may be all that there is to restore.
+        let is_whole = self.unseal(&left, &sealed).is_ok();
+        if is_whole && self.read_slot(slot).is_ok() {
+            atomic::adopt(&slot.path, &file)?;
+            tracing::info!(path = %slot.path.display(), "took up a record whose writer was killed");
+        }
+        Ok(())
     }
 
     /// Replaces the record that `guard` is for. Whatever happens, the old record or the new one is there, whole.
@@ -244,28 +265,33 @@ impl Vault {
     }
 
     fn read_slot(&self, slot: &Slot) -> Result<Option<Record>, VaultError> {
-        let Some(sealed) = self.load(slot, SEALED_MAX + 1)? else {
+        let Some((_, sealed)) = self.load(slot, SEALED_MAX + 1)? else {
             return Ok(None);
         };
+        self.unseal(slot, &sealed).map(Some)
+    }
+
+    fn unseal(&self, slot: &Slot, sealed: &[u8]) -> Result<Record, VaultError> {
         if sealed.len() > SEALED_MAX {
             return Err(slot.corrupt("it is larger than 1 MiB"));
         }
-        let bytes = seal::open(&self.inner.key, slot.kind, &slot.account, &sealed)
+        let bytes = seal::open(&self.inner.key, slot.kind, &slot.account, sealed)
             .map_err(|refusal| slot.refused(refusal))?;
-        let revision = revision(slot, &sealed)?;
-        Ok(Some(Record { bytes, revision }))
+        let revision = revision(slot, sealed)?;
+        Ok(Record { bytes, revision })
     }
 
-    /// At most `limit` octets of the sealed file.
-    fn load(&self, slot: &Slot, limit: usize) -> Result<Option<Vec<u8>>, VaultError> {
+    /// The sealed file, and at most `limit` octets of it.
+    fn load(&self, slot: &Slot, limit: usize) -> Result<Option<(File, Vec<u8>)>, VaultError> {
         let Some(file) = permissions::open(&slot.path, &self.inner.owner)? else {
             return Ok(None);
         };
         let mut sealed = Vec::new();
-        file.take(limit as u64)
+        (&file)
+            .take(limit as u64)
             .read_to_end(&mut sealed)
             .map_err(VaultError::io("read", &slot.path))?;
-        Ok(Some(sealed))
+        Ok(Some((file, sealed)))
     }
 
     fn draw_nonce(&self) -> Result<seal::Nonce, VaultError> {
@@ -287,6 +313,15 @@ impl std::fmt::Debug for Vault {
 }
 
 impl Slot {
+    /// The same record where it stands while it is written.
+    fn unfinished(&self) -> Self {
+        Self {
+            kind: self.kind,
+            account: self.account.clone(),
+            path: atomic::unfinished(&self.path),
+        }
+    }
+
     fn lock_path(&self) -> PathBuf {
         let mut name = self.path.as_os_str().to_owned();
         name.push(".lock");

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::VaultError;
 
-pub(super) use platform::{Owner, make_dir, owner_of, sync_dir};
+pub(super) use platform::{Owner, make_dir, owner_of, sync_dir, sync_file};
 
 /// Opens a private file for reading; `None` if there is none.
 pub(super) fn open(path: &Path, owner: &Owner) -> Result<Option<File>, VaultError> {
@@ -173,6 +173,11 @@ mod platform {
             .then(|| format!("others may use it (mode {mode:04o}); run: chmod 600 on it"))
     }
 
+    /// Brings a file that was opened for reading to the disk.
+    pub fn sync_file(file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
     /// Makes a rename in this folder last through a power cut.
     pub fn sync_dir(path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
@@ -241,6 +246,11 @@ mod platform {
         if !meta.is_file() {
             return Err(VaultError::unsafe_file(path, "it is not a regular file"));
         }
+        Ok(())
+    }
+
+    /// Only what was opened for writing can be synced here.
+    pub fn sync_file(_file: &File) -> io::Result<()> {
         Ok(())
     }
 

@@ -173,6 +173,69 @@ fn a_write_that_was_interrupted_leaves_the_old_record() {
     assert!(!half.exists());
 }
 
+/// What a killed writer of `bytes` leaves, if it was killed just before the end.
+fn leave_unfinished(bench: &Bench, bytes: &[u8]) -> PathBuf {
+    let (record, left) = (
+        bench.grant_path(),
+        bench.path("alice@contoso.com.grant.new"),
+    );
+    let before = fs::read(&record);
+    bench.write(ALICE, bytes).unwrap();
+    fs::rename(&record, &left).unwrap();
+    if let Ok(before) = before {
+        fs::write(&record, before).unwrap();
+        #[cfg(unix)]
+        permissions_of_files::chmod(&record, 0o600);
+    }
+    left
+}
+
+#[test]
+fn what_a_killed_writer_had_written_whole_is_the_record_from_the_next_lock_on() {
+    let bench = Bench::new();
+    for (before, bytes) in [(None, b"first"), (Some(b"first"), b"newer")] {
+        let left = leave_unfinished(&bench, bytes);
+        let read = bench.read(ALICE).unwrap();
+        assert_eq!(read.as_deref(), before.map(|before| &before[..]));
+        drop(bench.vault.lock(Kind::Grant, ALICE).unwrap());
+        assert_eq!(bench.read(ALICE).unwrap().unwrap(), bytes);
+        assert!(!left.exists());
+    }
+}
+
+#[test]
+fn what_is_not_whole_or_not_for_this_record_is_not_taken_up() {
+    let bench = Bench::new();
+    bench.write(ALICE, b"old").unwrap();
+    bench.write(BOB, b"bob's").unwrap();
+    let left = leave_unfinished(&bench, b"newer");
+    let whole = fs::read(&left).unwrap();
+    let bobs = fs::read(bench.path("bob@contoso.com.grant")).unwrap();
+    let mut bent = whole.clone();
+    *bent.last_mut().unwrap() ^= 1;
+    for wrong in [&whole[..whole.len() - 1], &bobs, &bent, b""] {
+        fs::write(&left, wrong).unwrap();
+        drop(bench.vault.lock(Kind::Grant, ALICE).unwrap());
+        assert_eq!(bench.read(ALICE).unwrap().unwrap(), b"old");
+        bench.write(ALICE, b"old").unwrap();
+        assert!(!left.exists(), "the next write sweeps it away");
+        leave_unfinished(&bench, b"newer");
+    }
+}
+
+#[test]
+fn a_damaged_record_is_not_replaced_by_what_a_killed_writer_left() {
+    let bench = Bench::new();
+    bench.write(ALICE, b"old").unwrap();
+    let left = leave_unfinished(&bench, b"newer");
+    let whole = fs::read(&left).unwrap();
+    fs::write(bench.grant_path(), b"damaged").unwrap();
+    drop(bench.vault.lock(Kind::Grant, ALICE).unwrap());
+    assert!(bench.write(ALICE, b"other").is_err());
+    assert_eq!(fs::read(bench.grant_path()).unwrap(), b"damaged");
+    assert_eq!(fs::read(&left).unwrap(), whole);
+}
+
 #[test]
 fn a_write_that_fails_leaves_the_old_record() {
     let bench = Bench::new();
@@ -311,7 +374,7 @@ mod permissions_of_files {
 
     use super::*;
 
-    fn chmod(path: &Path, mode: u32) {
+    pub(super) fn chmod(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 

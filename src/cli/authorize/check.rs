@@ -58,17 +58,31 @@ pub struct Checked {
 /// Checks an answer for `account`.
 pub fn check(answer: &Answer, account: &Account) -> Result<Checked, Unfit> {
     let mut checked = Checked::default();
-    match answer.id_token.as_ref().and_then(Claims::read) {
-        Some(claims) => checked.signed_in_as = person(&claims, account)?,
-        None => checked.warnings.push(
-            "the provider did not say who signed in (scopes openid and email would make it); be sure that it was the right person".into(),
-        ),
+    if let Some(claims) = answer.id_token.as_ref().and_then(Claims::read) {
+        checked.signed_in_as = person(&claims, account)?;
+    }
+    if checked.signed_in_as.is_none() {
+        checked.warnings.push(unchecked(account));
     }
     if answer.refresh_token.is_none() {
         return Err(Unfit::NoRefreshToken);
     }
     checked.warnings.extend(scopes(answer, account)?);
     Ok(checked)
+}
+
+/// The warning where nobody can be checked.
+fn unchecked(account: &Account) -> String {
+    let asked = &account.provider.scopes;
+    let hint = match asked.iter().any(|scope| scope == "openid") {
+        true => "",
+        false => "; with the scopes openid and email many providers do",
+    };
+    format!(
+        "nobody could check who signed in, because the provider does not say{hint}. If another user of this machine meddled with \
+         the sign-in, the tokens may be for a mailbox of theirs. See whether the mail servers take them: mailwicket doctor {}",
+        account.address
+    )
 }
 
 /// What of the scopes is missing: an error if it is all of those for mail, else a warning.

@@ -252,13 +252,39 @@ async fn what_is_missing_in_a_grant_is_named_and_it_is_not_stored() {
 
 #[tokio::test]
 async fn a_provider_that_does_not_say_who_signed_in_earns_a_warning() {
-    let bench = Bench::new(tokens(""), "").await;
-    bench.paste(redirected).await.expect("authorised");
+    let nameless = id_token(r#"{"aud":"test-client","sub":"123"}"#);
+    for reply in [tokens(""), tokens(&format!(r#","id_token":"{nameless}""#))] {
+        let bench = Bench::new(reply, "").await;
+        bench.paste(redirected).await.expect("authorised");
+        let said = bench.err.text();
+        for words in [
+            "warning: nobody could check who signed in",
+            "openid and email",
+            "doctor",
+        ] {
+            assert!(said.contains(words), "{words} not in {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_consent_waits_for_a_busy_vault_and_says_so() {
+    let bench = Bench::new(signed_in_as(ALICE), "").await;
+    let guard = bench.vault.lock(Kind::Grant, ALICE).expect("lock");
+    let daemon = async {
+        while !bench.err.text().contains("Waiting up to 10 minutes") {
+            tokio::task::yield_now().await;
+        }
+        assert!(bench.stored().is_none());
+        drop(guard);
+    };
+    let (outcome, ()) = tokio::join!(bench.paste(redirected), daemon);
+    outcome.expect("authorised");
+    assert!(bench.stored().is_some());
+    let said = bench.err.text();
     assert!(
-        bench
-            .err
-            .text()
-            .contains("warning: the provider did not say who")
+        said.contains(&format!("process {}", std::process::id())),
+        "{said}"
     );
 }
 

@@ -128,6 +128,41 @@ impl Bench {
     fn state(&self) -> State {
         self.tokens.status(&self.account).state
     }
+
+    /// Something in the way of every write of the grant, until it is removed. It holds for root too.
+    fn block_writes(&self) -> InTheWay {
+        let name = format!("vault/{ALICE}.grant.new");
+        let path = self.folder.path().join(name);
+        std::fs::create_dir(&path).expect("folder");
+        InTheWay(path)
+    }
+
+    /// Lets waiting end, as if the time had passed.
+    fn wait_is_over(&self) {
+        self.tokens.slot(&self.account).entry().life.reconsidered();
+    }
+
+    /// The same configuration again but for what `change` does.
+    fn reload(&mut self, change: impl FnOnce(&mut Provider)) {
+        let mut provider = Provider::clone(&self.account.provider);
+        change(&mut provider);
+        self.account = account_of(&Arc::new(provider), ALICE);
+        self.tokens.take_up(std::slice::from_ref(&self.account));
+    }
+
+    async fn asked(&self, times: usize) {
+        while self.endpoint.hits() < times {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+struct InTheWay(std::path::PathBuf);
+
+impl Drop for InTheWay {
+    fn drop(&mut self) {
+        std::fs::remove_dir(&self.0).expect("removed");
+    }
 }
 
 #[tokio::test]
@@ -377,18 +412,13 @@ async fn a_renewal_that_brings_the_refused_token_again_is_a_refusal() {
 #[tokio::test]
 async fn a_rotated_token_that_cannot_be_saved_is_given_to_nobody_and_saved_later() {
     let bench = Bench::new(4000, Endpoint::replying(vec![good("new", "rt2")]).await).await;
-    let in_the_way = bench
-        .folder
-        .path()
-        .join("vault")
-        .join(format!("{ALICE}.grant.new"));
-    std::fs::create_dir(&in_the_way).expect("folder");
+    let in_the_way = bench.block_writes();
     assert_eq!(
         bench.login().await.expect_err("not saved").cause,
         Cause::Token
     );
-    std::fs::remove_dir(&in_the_way).expect("removed");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    drop(in_the_way);
+    bench.wait_is_over();
     assert_eq!(bench.login().await.expect("token"), "new");
     assert!(bench.stored().has_refresh_token(&SecretString::from("rt2")));
     assert_eq!(
@@ -407,6 +437,71 @@ async fn a_refresh_token_in_an_unusable_answer_is_saved() {
         Cause::Token
     );
     assert!(bench.stored().has_refresh_token(&SecretString::from("rt2")));
+}
+
+#[tokio::test]
+async fn a_rotated_token_is_saved_over_a_record_that_still_has_its_predecessor() {
+    let bench = Bench::new(4000, Endpoint::replying(vec![good("new", "rt2")]).await).await;
+    let in_the_way = bench.block_writes();
+    bench.login().await.expect_err("not saved");
+    drop(in_the_way);
+    // Another process found that the predecessor is dead, and wrote that down.
+    let mut lost = Life::new(State::NeedsConsent, Timestamp::now());
+    lost.reason = "invalid_grant".into();
+    bench.put(&bench.stored().in_state(&lost));
+    bench.wait_is_over();
+    assert_eq!(bench.login().await.expect("token"), "new");
+    assert!(bench.stored().has_refresh_token(&SecretString::from("rt2")));
+    assert_eq!((bench.endpoint.hits(), bench.state()), (1, State::Ok));
+}
+
+#[tokio::test]
+async fn a_rotated_token_that_was_not_saved_gives_way_to_a_new_sign_in() {
+    let bench = Bench::new(4000, Endpoint::replying(vec![good("new", "rt2")]).await).await;
+    let in_the_way = bench.block_writes();
+    bench.login().await.expect_err("not saved");
+    drop(in_the_way);
+    bench.authorise(0, "fresh", "rt9");
+    assert_eq!(bench.login().await.expect("token"), "fresh");
+    assert!(bench.stored().has_refresh_token(&SecretString::from("rt9")));
+}
+
+#[tokio::test]
+async fn a_refresh_token_in_an_answer_that_cannot_be_read_is_used_next() {
+    let reply = Reply::json(200, r#"{"access_token":["a"],"refresh_token":"rt2"}"#);
+    for is_blocked in [false, true] {
+        let replies = vec![reply.clone(), good("new", "rt3")];
+        let bench = Bench::new(4000, Endpoint::replying(replies).await).await;
+        let in_the_way = is_blocked.then(|| bench.block_writes());
+        let failure = bench.login().await.expect_err("unreadable");
+        assert_eq!(failure.cause, Cause::Token);
+        assert!(failure.detail.contains("access_token"), "{failure}");
+        drop(in_the_way);
+        let stored = bench.stored();
+        assert_eq!(
+            stored.has_refresh_token(&SecretString::from("rt2")),
+            !is_blocked
+        );
+        assert_eq!(bench.state(), State::Retrying);
+        bench.wait_is_over();
+        assert_eq!(bench.login().await.expect("token"), "new");
+        assert!(bench.endpoint.requests()[1].contains("refresh_token=rt2"));
+        assert!(bench.stored().has_refresh_token(&SecretString::from("rt3")));
+    }
+}
+
+#[tokio::test]
+async fn a_grant_whose_writer_was_killed_is_taken_up_before_anybody_asks_again() {
+    let bench = Bench::new(4000, Endpoint::replying(vec![good("other", "rt3")]).await).await;
+    let record = bench.folder.path().join(format!("vault/{ALICE}.grant"));
+    let aside = bench.folder.path().join("aside");
+    std::fs::rename(&record, &aside).expect("renamed");
+    bench.authorise(0, "new", "rt2");
+    std::fs::rename(&record, record.with_extension("grant.new")).expect("renamed");
+    std::fs::rename(&aside, &record).expect("renamed");
+    assert_eq!(bench.login().await.expect("token"), "new");
+    assert!(bench.stored().has_refresh_token(&SecretString::from("rt2")));
+    assert_eq!(bench.endpoint.hits(), 0);
 }
 
 #[tokio::test]
@@ -500,7 +595,160 @@ async fn a_reload_looks_at_the_grant_anew_and_may_ask_again() {
     bench.account = account_at(&bench.endpoint.url, ALICE, |provider| {
         provider.client_secret = Some(SecretSource::Inline("the right one".to_owned().into()));
     });
+    bench.tokens.take_up(std::slice::from_ref(&bench.account));
     assert_eq!(bench.login().await.expect("token"), "new");
+    assert!(bench.endpoint.requests()[1].contains("client_secret=the+right+one"));
+}
+
+#[tokio::test]
+async fn only_an_answer_of_the_endpoint_lets_the_others_go_on() {
+    for (second, goes_on) in [
+        (Reply::Drop, false),
+        (Reply::json(500, ""), false),
+        (Reply::json(200, "{}"), false),
+        (Reply::json(400, r#"{"error":"invalid_scope"}"#), true),
+    ] {
+        let replies = vec![Reply::json(503, ""), second.clone()];
+        let endpoint = Endpoint::replying(replies).await;
+        let mut registration = provider(&endpoint.url);
+        registration.flow = Flow::ClientCredentials;
+        let registration = Arc::new(registration);
+        let bench = Bench::without_grant(endpoint, account_of(&registration, ALICE));
+        let bob = account_of(&registration, "bob@example.com");
+        bench.login().await.expect_err("down");
+        bench.tokens.take_up(&[bench.account.clone(), bob.clone()]);
+        bench.login().await.expect_err("no token");
+        let before = bench.endpoint.hits();
+        assert!(before > 1, "the probe was sent");
+        let outcome = bench.tokens.obtain(&bob, Need::Login).await;
+        outcome.expect_err("no token");
+        assert_eq!(bench.endpoint.hits() > before, goes_on, "{second:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_the_provider_asked_for() {
+    let throttled = Reply::with(429, "Retry-After: 30\r\n", "");
+    let mut bench = Bench::new(4000, Endpoint::replying(vec![throttled]).await).await;
+    bench.login().await.expect_err("throttled");
+    bench.reload(|provider| provider.client_secret = Some(SecretSource::Inline("x".into())));
+    let bob = account_of(&bench.account.provider, "bob@example.com");
+    bench.login().await.expect_err("still");
+    let outcome = bench.tokens.obtain(&bob, Need::Login).await;
+    outcome.expect_err("never authorised");
+    assert_eq!(bench.endpoint.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_rotated_token_that_was_not_saved_lives_through_a_reload() {
+    let mut bench = Bench::new(4000, Endpoint::replying(vec![good("new", "rt2")]).await).await;
+    let in_the_way = bench.block_writes();
+    bench.login().await.expect_err("not saved");
+    bench.reload(|_| {});
+    bench.tokens.take_up(&[]); // the account goes
+    bench.reload(|_| {}); // and comes back
+    drop(in_the_way);
+    assert_eq!(bench.login().await.expect("token"), "new");
+    assert!(bench.stored().has_refresh_token(&SecretString::from("rt2")));
+    assert_eq!(bench.endpoint.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_renewal_under_way_during_a_reload_is_shared_and_not_lost() {
+    let slow = good("new", "rt2").slow(Duration::from_millis(200));
+    for is_blocked in [false, true] {
+        let mut bench = Bench::new(4000, Endpoint::replying(vec![slow.clone()]).await).await;
+        let in_the_way = is_blocked.then(|| bench.block_writes());
+        let (tokens, former) = (bench.tokens.clone(), bench.account.clone());
+        let login = tokio::spawn(async move { tokens.obtain(&former, Need::Login).await });
+        bench.asked(1).await;
+        bench.reload(|_| {});
+        let first = bench.login().await;
+        let before = login.await.expect("task");
+        assert_eq!(before.is_ok(), !is_blocked);
+        assert_eq!(first.is_ok(), !is_blocked);
+        drop(in_the_way);
+        bench.wait_is_over();
+        assert_eq!(bench.login().await.expect("token"), "new");
+        assert_eq!(bench.endpoint.hits(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_former_secret_does_not_hold_the_new_one_back() {
+    let slow = refusal("invalid_client").slow(Duration::from_millis(200));
+    let mut bench = Bench::new(
+        4000,
+        Endpoint::replying(vec![slow, good("new", "rt2")]).await,
+    )
+    .await;
+    let (tokens, former) = (bench.tokens.clone(), bench.account.clone());
+    let login = tokio::spawn(async move { tokens.obtain(&former, Need::Login).await });
+    bench.asked(1).await;
+    bench.reload(|provider| provider.client_secret = Some(SecretSource::Inline("right".into())));
+    login.await.expect("task").expect_err("the former secret");
+    assert_eq!(bench.login().await.expect("token"), "new");
+    assert!(bench.endpoint.requests()[1].contains("client_secret=right"));
+}
+
+#[tokio::test]
+async fn an_account_that_moves_to_another_provider_and_back_finds_its_grant_again() {
+    let mut bench = Bench::new(10, Endpoint::replying(vec![good("new", "rt2")]).await).await;
+    assert_eq!(bench.login().await.expect("token"), "old");
+    bench.reload(|provider| provider.client_id = "other".into());
+    assert_eq!(
+        bench.login().await.expect_err("foreign").cause,
+        Cause::Consent
+    );
+    assert_eq!(bench.tokens.inner.known.lock().expect("known").len(), 1);
+    bench.reload(|provider| provider.client_id = "test-client".into());
+    assert_eq!(bench.login().await.expect("token"), "old");
+    assert_eq!(bench.endpoint.hits(), 0);
+}
+
+#[tokio::test]
+async fn what_a_reload_takes_away_is_forgotten() {
+    let bench = Bench::new(10, Endpoint::replying(vec![good("new", "rt2")]).await).await;
+    bench.login().await.expect("token");
+    bench.tokens.take_up(&[]);
+    assert!(bench.tokens.inner.known.lock().expect("known").is_empty());
+    assert!(
+        bench
+            .tokens
+            .inner
+            .registrations
+            .lock()
+            .expect("known")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn the_upkeep_after_a_reload_asks_with_the_new_secret_by_itself() {
+    let replies = vec![refusal("invalid_client"), good("new", "rt2")];
+    let mut bench = Bench::new(4000, Endpoint::replying(replies).await).await;
+    let stop = CancellationToken::new();
+    let upkeep = |bench: &Bench, stop: &CancellationToken| {
+        let tokens = bench.tokens.clone();
+        tokio::spawn(tokens.upkeep(vec![bench.account.clone()], stop.clone()))
+    };
+    let former = upkeep(&bench, &stop);
+    bench.asked(1).await;
+    bench.tokens.settle().await;
+    assert_eq!(bench.state(), State::ConfigError);
+    stop.cancel();
+    let mut provider = Provider::clone(&bench.account.provider);
+    provider.client_secret = Some(SecretSource::Inline("right".into()));
+    bench.account = account_of(&Arc::new(provider), ALICE);
+    let stop = CancellationToken::new();
+    let present = upkeep(&bench, &stop);
+    bench.asked(2).await;
+    bench.tokens.settle().await;
+    assert_eq!(bench.state(), State::Ok);
+    assert!(bench.endpoint.requests()[1].contains("client_secret=right"));
+    stop.cancel();
+    former.await.expect("ended");
+    present.await.expect("ended");
 }
 
 #[tokio::test]

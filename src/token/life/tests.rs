@@ -120,7 +120,7 @@ fn a_lost_consent_is_never_asked_about_again_but_the_token_serves_on() {
     );
     assert_eq!(life.when_refused(at(100 * HOUR), &off()), Step::Refuse);
     assert_eq!(life.due(&upkeep(hour_long()), at(100 * HOUR)), None);
-    assert_eq!(life.next_try(), None);
+    assert_eq!(life.next_try(at(10)), None);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_broken_registration_is_asked_about_rarely_so_that_a_renewed_secret_works() 
     for _ in 0..20 {
         life.failed(at(300), &trouble(Class::Config), 1.0);
     }
-    assert_eq!(life.next_try(), Some(at(300 + HOUR)));
+    assert_eq!(life.next_try(at(300)), Some(at(300 + HOUR)));
 }
 
 #[test]
@@ -142,17 +142,13 @@ fn waits_grow_from_one_second_to_a_minute_and_keep_retry_after() {
     let mut waits = Vec::new();
     for _ in 0..9 {
         backoff.failed(at(0), &trouble(Class::Retry), 1.0);
-        waits.push(gap(at(0), backoff.until.expect("waiting")).as_secs());
+        waits.push(gap(at(0), backoff.until(at(0)).expect("waiting")).as_secs());
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-    let asked = |seconds| Trouble {
-        retry_after: Some(Duration::from_secs(seconds)),
-        ..trouble(Class::Retry)
-    };
-    backoff.failed(at(0), &asked(300), 0.0);
-    assert_eq!(backoff.until, Some(at(300)));
-    backoff.failed(at(0), &asked(u64::MAX), 0.0);
-    assert_eq!(backoff.until, Some(at(HOUR)));
+    backoff.failed(at(0), &asked_to_wait(300), 0.0);
+    assert_eq!(backoff.until(at(0)), Some(at(300)));
+    backoff.failed(at(0), &asked_to_wait(u64::MAX), 0.0);
+    assert_eq!(backoff.until(at(0)), Some(at(HOUR)));
 }
 
 #[test]
@@ -174,7 +170,7 @@ fn success_heals_and_says_so_once() {
     assert_eq!(life.since, at(2));
     assert!(life.succeeded(at(4)));
     assert_eq!(
-        (life.state, life.reason.as_str(), life.next_try()),
+        (life.state, life.reason.as_str(), life.next_try(at(4))),
         (State::Ok, "", None)
     );
 }
@@ -214,6 +210,116 @@ fn after_a_failure_that_concerns_all_one_request_goes_first() {
     );
     brake.release();
     assert!(brake.admit(at(2)) && brake.admit(at(2)));
+}
+
+#[test]
+fn a_reload_ends_waits_but_those_that_the_provider_asked_for() {
+    for (trouble, may_ask) in [
+        (trouble(Class::Config), true),
+        (trouble(Class::Retry), true),
+        (asked_to_wait(300), false),
+    ] {
+        let (mut life, mut brake) = (life(), off());
+        life.failed(at(0), &trouble, 1.0);
+        brake.failed(at(0), &trouble, 1.0);
+        for _ in 0..2 {
+            life.reconsidered();
+            brake.reconsidered();
+            assert_eq!(
+                (life.may_ask(at(0)), brake.is_off(at(0))),
+                (may_ask, may_ask)
+            );
+        }
+        assert!(life.may_ask(at(330)) && brake.admit(at(330)));
+        assert!(!brake.is_off(at(331)), "one request goes first");
+    }
+}
+
+#[test]
+fn a_reload_brings_no_lost_consent_back() {
+    let mut life = life();
+    life.failed(at(0), &trouble(Class::Consent), 0.5);
+    life.reconsidered();
+    assert!(!life.may_ask(at(0)));
+}
+
+const YEAR: u64 = 365 * 24 * HOUR;
+
+fn asked_to_wait(seconds: u64) -> Trouble {
+    Trouble {
+        retry_after: Some(Duration::from_secs(seconds)),
+        ..trouble(Class::Retry)
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_ends_the_waits_that_began_before() {
+    for trouble in [
+        trouble(Class::Retry),
+        trouble(Class::Config),
+        asked_to_wait(HOUR),
+    ] {
+        let (mut life, mut brake) = (life(), off());
+        life.failed(at(YEAR), &trouble, 1.0);
+        brake.failed(at(YEAR), &trouble, 1.0);
+        assert_eq!(life.at_login(None, at(YEAR), &off()), Step::Refuse);
+        assert!(life.may_ask(at(0)) && life.next_try(at(0)).is_none());
+        assert_eq!(life.due(&upkeep(None), at(0)), Some(at(0)));
+        assert!(brake.is_off(at(0)) && brake.until(at(0)).is_none());
+        assert!(brake.admit(at(0)), "and a probe begins");
+        assert!(!brake.is_off(at(1)));
+    }
+}
+
+#[test]
+fn a_clock_that_is_corrected_a_little_ends_no_wait() {
+    let (mut life, mut brake) = (life(), off());
+    life.failed(at(100), &asked_to_wait(300), 0.0);
+    brake.failed(at(100), &asked_to_wait(300), 0.0);
+    for second in [41, 100, 399] {
+        assert!(!life.may_ask(at(second)) && !brake.is_off(at(second)));
+    }
+    assert!(life.may_ask(at(400)) && brake.is_off(at(400)));
+}
+
+#[test]
+fn a_clock_that_was_set_forward_ends_every_wait() {
+    let (mut life, mut brake) = (life(), off());
+    life.failed(at(0), &asked_to_wait(HOUR), 1.0);
+    brake.failed(at(0), &asked_to_wait(HOUR), 1.0);
+    life.forced(at(0));
+    assert_eq!(life.at_login(hour_long(), at(YEAR), &brake), Step::Renew);
+    assert_eq!(life.when_refused(at(YEAR), &brake), Step::Renew);
+    assert!(
+        life.due(&upkeep(hour_long()), at(YEAR))
+            .is_some_and(|due| due <= at(YEAR))
+    );
+    assert!(brake.admit(at(YEAR)));
+}
+
+#[test]
+fn a_renewal_of_the_future_is_none_of_a_moment_ago() {
+    let mut life = life();
+    life.forced(at(YEAR));
+    assert!(life.was_just_forced(at(YEAR + 59)));
+    assert_eq!(life.when_refused(at(0), &off()), Step::Renew);
+}
+
+#[test]
+fn a_token_of_the_future_is_renewed_but_serves_if_there_is_no_other() {
+    let span = Some(Span::new(at(YEAR), Some(Duration::from_secs(HOUR))));
+    assert_eq!(life().at_login(span, at(0), &off()), Step::Renew);
+    let mut failing = life();
+    failing.failed(at(0), &trouble(Class::Retry), 1.0);
+    assert_eq!(failing.at_login(span, at(0), &off()), Step::Serve);
+    let idle = Upkeep {
+        used_at: at(0),
+        ..upkeep(span)
+    };
+    assert_eq!(
+        life().due(&idle, at(2 * 24 * HOUR)),
+        Some(at(2 * 24 * HOUR))
+    );
 }
 
 fn refresh_token(number: u32) -> SecretString {
@@ -300,7 +406,7 @@ proptest! {
                     life.failed(now, &Trouble { class, retry_after, ..trouble(class) }, luck);
                     consent_lost = class == Class::Consent;
                     quiet_until = after(now, retry_after.unwrap_or_default().max(Duration::from_secs(1)));
-                    if let Some(next) = life.next_try() { prop_assert!(next >= quiet_until) }
+                    if let Some(next) = life.next_try(now) { prop_assert!(next >= quiet_until) }
                 }
             }
             grant = Grant::from_bytes(&grant.in_state(&life).to_bytes()).expect("what was written is read");
