@@ -1,7 +1,10 @@
 //! The composition root: a configuration in, listeners and their helpers out; reload and polite stop.
 
 use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +58,14 @@ pub enum StartError {
         /// What the listener speaks.
         protocol: Protocol,
     },
+    /// The state folder is not ours to use.
+    #[error("cannot use the state folder {}: {source}; it must belong to the user that runs mailwicket, and no other mailwicket may use it", folder.display())]
+    State {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Nothing to listen on.
     #[error("the configuration has no [[listener]]; without one there is nothing to do")]
     NoListener,
@@ -69,6 +80,8 @@ pub struct Daemon {
     stop: CancellationToken,
     kill: CancellationToken,
     sources: watch::Sender<Arc<Sources>>,
+    /// Held as long as this daemon lives: two with one state folder would get into each other's way.
+    _state: File,
 }
 
 /// Everything that is made anew when the configuration changes.
@@ -102,6 +115,7 @@ impl Daemon {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let places = Places::new(&config.limits);
         let house = House::build(config, None)?;
+        let state = claim(&house.config.state_dir)?;
         let mut daemon = Self {
             house,
             open: Vec::new(),
@@ -110,6 +124,7 @@ impl Daemon {
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
             sources: watch::Sender::default(),
+            _state: state,
         };
         daemon.open_listeners()?;
         match Control::open(&daemon.house.config.state_dir, daemon.sources.subscribe()).await {
@@ -289,6 +304,24 @@ impl Daemon {
             listeners: self.open.iter().map(listener).collect(),
         }));
     }
+}
+
+/// Takes the state folder for this process. The system gives it back when the process ends, however it ends.
+fn claim(state_dir: &Path) -> Result<File, StartError> {
+    let claimed = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(state_dir.join("daemon.lock"))
+        .and_then(|file| match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(io::Error::other("another mailwicket uses it")),
+            Err(TryLockError::Error(error)) => Err(error),
+        });
+    claimed.map_err(|source| StartError::State {
+        folder: state_dir.to_owned(),
+        source,
+    })
 }
 
 impl Open {

@@ -106,7 +106,7 @@ impl Dialler {
             timeout(limit, self.greet(socket, name))
                 .await
                 .map_err(|_| {
-                    self.failure("the server did not finish its greeting in time".to_owned())
+                    self.failure("the server did not finish its greeting in time; if it waits for TLS from the first byte, as on ports 993, 995 and 465, set tls = \"implicit\"".to_owned())
                 })??;
         Ok(Dialled {
             stream,

@@ -9,14 +9,16 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
-use crate::config::{Account, Config, Endpoint};
+use crate::config::{Account, Config, Endpoint, Listener};
 use crate::dial::{Dialled, Dialler, UpstreamStream};
 use crate::dialogue::{LoggedIn, Login};
 use crate::failure::{Cause, Failure};
+use crate::password;
 use crate::protocol::Protocol;
 use crate::stage::Stage;
 use crate::tls;
 use crate::token::{AccessToken, Tokens};
+use crate::vault::Vault;
 
 /// How long a mail server may take for a harmless command.
 const COMMAND: Duration = Duration::from_secs(30);
@@ -27,7 +29,7 @@ const COMMAND: Duration = Duration::from_secs(30);
 pub struct Finding {
     /// The mailbox.
     pub account: String,
-    /// What was tried: `config`, `token`, `claims`, `dns`, `dial`, `login`, `command`.
+    /// What was tried: `config`, `password`, `token`, `claims`, `dns`, `dial`, `login`, `command`.
     pub step: &'static str,
     /// For steps that concern a mail server.
     pub protocol: Option<Protocol>,
@@ -44,6 +46,7 @@ pub struct Finding {
 /// Walks the path of one account and hands every finding to `report` as it comes.
 pub async fn examine(
     config: &Config,
+    vault: &Vault,
     tokens: &Tokens,
     account: &Arc<Account>,
     report: &mut dyn FnMut(Finding),
@@ -55,9 +58,15 @@ pub async fn examine(
         protocol: None,
     };
     walk.config_step();
+    walk.passwords(vault);
     let token = walk.token(tokens).await;
     for protocol in Protocol::ALL {
-        if let Some(endpoint) = account.provider.endpoint(protocol) {
+        // What nobody can reach through a listener need not work.
+        let is_served = |listener: &Arc<Listener>| {
+            listener.protocol == protocol && listener.provider.name == account.provider.name
+        };
+        let is_served = config.listeners.iter().any(is_served);
+        if let Some(endpoint) = account.provider.endpoint(protocol).filter(|_| is_served) {
             walk.protocol = Some(protocol);
             walk.mail(protocol, endpoint, token.as_ref()).await;
         }
@@ -80,9 +89,31 @@ impl Walk<'_> {
             Some(source) => source.read().map(|_| "client secret readable".to_owned()),
         };
         let found = secret
-            .map(|secret| format!("provider {}, {:?}, {secret}", provider.name, provider.flow))
+            .map(|secret| {
+                format!(
+                    "provider {}, {}, {secret}",
+                    provider.name,
+                    provider.flow.word()
+                )
+            })
             .map_err(|error| Failure::new(Stage::Token, Cause::Config, error.to_string()));
         self.tell("config", begun, found);
+    }
+
+    fn passwords(&mut self, vault: &Vault) {
+        let begun = Instant::now();
+        let address = &self.account.address;
+        let found = match password::list(vault, address) {
+            Ok(named) => match named.len() + self.account.password_hashes.len() {
+                0 => Err(format!(
+                    "no local password yet, so nobody can log in; run: mailwicket password add {address}"
+                )),
+                count => Ok(format!("local passwords: {count}")),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        let found = found.map_err(|detail| Failure::new(Stage::Password, Cause::Config, detail));
+        self.tell("password", begun, found);
     }
 
     async fn token(&mut self, tokens: &Tokens) -> Option<AccessToken> {
@@ -133,9 +164,13 @@ impl Walk<'_> {
         };
         let begun = Instant::now();
         let addresses = dialler.resolve().await;
-        let found = addresses
-            .as_ref()
-            .map(|found| format!("{} is {found:?}", endpoint.host));
+        let found = addresses.as_ref().map(|found| {
+            let found: Vec<_> = found
+                .iter()
+                .map(|address| address.ip().to_string())
+                .collect();
+            format!("{} is {}", endpoint.host, found.join(", "))
+        });
         self.tell("dns", begun, found.map_err(Clone::clone));
         let addresses = addresses.ok()?;
 

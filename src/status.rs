@@ -108,12 +108,11 @@ fn listener(
 }
 
 impl Status {
-    /// Whether every account can be used and a daemon is there to use it.
+    /// Whether every account can be used, was usable at its last login, and a daemon is there to use it.
     pub fn is_ok(&self) -> bool {
-        self.running
-            && self
-                .accounts
-                .iter()
-                .all(|line| line.token.state == State::Ok)
+        let is_well = |line: &AccountLine| {
+            line.token.state == State::Ok && line.figures.last_failure.is_none()
+        };
+        self.running && self.accounts.iter().all(is_well)
     }
 }

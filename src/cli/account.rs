@@ -67,7 +67,7 @@ fn add(new: Add, global: &Global) -> Result<(), Exit> {
     change(global, |text| edit::add_account(text, &account))?;
     let address = &account.address;
     say(&format!(
-        "added {address}; next: mailwicket authorize {address}, mailwicket password add {address}"
+        "added {address}; next: mailwicket authorize {address}, mailwicket password add {address}; a mailwicket that runs takes the change up at HUP"
     ));
     Ok(())
 }
@@ -75,7 +75,7 @@ fn add(new: Add, global: &Global) -> Result<(), Exit> {
 fn remove(address: &str, global: &Global) -> Result<(), Exit> {
     change(global, |text| edit::remove_account(text, address))?;
     say(&format!(
-        "removed {address} from the configuration; its tokens and passwords stay in the vault"
+        "removed {address} from the configuration; its tokens and passwords stay in the vault, and a mailwicket that runs serves it until HUP"
     ));
     Ok(())
 }

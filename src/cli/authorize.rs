@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::{Exit, Global, say};
-use crate::config::{Account, Config, Flow, NoSuchAccount};
+use crate::config::{Account, Config, Flow, NoSuchAccount, SecretError};
 use crate::oauth::catalogue;
 use crate::oauth::redirect::{Expected, RedirectError, RedirectListener, SIGN_IN_LIMIT};
 use crate::oauth::response::Answer;
@@ -72,6 +72,9 @@ pub enum AuthorizeError {
     /// The provider's `ca-file` cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The client secret cannot be read.
+    #[error("the client secret cannot be used: {0}")]
+    Secret(#[from] SecretError),
     /// The provider gave no tokens.
     #[error("{error}{}", on_a_new_line(error.remedy()))]
     OAuth {
@@ -230,6 +233,10 @@ async fn person(
     vault: &Vault,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), AuthorizeError> {
+    // A secret that cannot be read is told before somebody has signed in for nothing.
+    if let Some(secret) = &account.provider.client_secret {
+        secret.read()?;
+    }
     let listener = match args.method {
         Method::Browser => Some(RedirectListener::bind(&account.provider.redirect_url).await?),
         Method::Paste => None,
@@ -299,7 +306,7 @@ fn explain(url: &Url, listener: Option<&RedirectListener>, terminal: &mut Termin
         terminal.say("A browser was started.");
     }
     terminal.say(&format!(
-        "Waiting for the browser on this machine. From another one, forward the port (ssh -L {port}:localhost:{port}){also}."
+        "Waiting for the browser on this machine. From another one, forward the port (ssh -L {port}:127.0.0.1:{port} THIS-MACHINE){also}, or use --method paste."
     ));
 }
 

@@ -52,11 +52,11 @@ async fn examine(
         global.say_error(&error);
         Exit::Failed
     })?;
-    let tokens = Tokens::new(vault, config.timeouts.token);
+    let tokens = Tokens::new(vault.clone(), config.timeouts.token);
     let mut all_well = true;
     let mut printed = Ok(());
     for account in accounts {
-        doctor::examine(config, &tokens, account, &mut |finding| {
+        doctor::examine(config, &vault, &tokens, account, &mut |finding| {
             all_well &= finding.ok;
             if printed.is_ok() {
                 printed = show(&finding, args.json);
@@ -92,5 +92,5 @@ fn words(finding: &Finding) -> String {
     let mark = if *ok { "ok  " } else { "FAIL" };
     let protocol = protocol.map(|protocol| protocol.word()).unwrap_or("-");
     let code = code.map(|code| format!("{code}: ")).unwrap_or_default();
-    format!("{mark}  {account}  {protocol:<4}  {step:<7}  {code}{words}  ({milliseconds} ms)")
+    format!("{mark}  {account}  {protocol:<4}  {step:<8}  {code}{words}  ({milliseconds} ms)")
 }

@@ -192,7 +192,10 @@ fn add(
 ) -> Result<(), PasswordError> {
     let password = obtain(stdin, streams)?;
     let address = &account.address;
-    let words = format!("Added the password {name:?} of {address}; it works from now on.");
+    let words = format!(
+        "Added the password {name:?} of {address}, in {}.",
+        vault.folder().display()
+    );
     let named = NamedPassword {
         name,
         hash: password::hash(password.octets())?,

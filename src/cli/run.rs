@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::{Exit, Global, say};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::daemon::Daemon;
 use crate::observe;
 use crate::process;
@@ -22,6 +25,7 @@ pub fn run(_: Args, global: &Global) -> Exit {
             Exit::Usage
         })?;
         process::prepare(config.limits.sessions);
+        warn(&config);
         super::block_on(serve(config, global))?
     });
     result.err().unwrap_or(Exit::Done)
@@ -38,6 +42,7 @@ async fn serve(config: Config, global: &Global) -> Result<(), Exit> {
     let mut daemon = Daemon::start(config)
         .await
         .map_err(|error| failed(&error))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
     announce(&daemon);
     notify_ready();
     while signals.next().await == Signal::Reload {
@@ -46,6 +51,14 @@ async fn serve(config: Config, global: &Global) -> Result<(), Exit> {
     tracing::info!("stopping");
     daemon.stop().await;
     Ok(())
+}
+
+/// Says at the start, too, what `check` finds strange.
+fn warn(config: &Config) {
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    for warning in config::warnings(config, today) {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// Says where mail programs are to be pointed; scripts read it too.

@@ -1,6 +1,7 @@
 //! `mailwicket status`: how every account and listener stands; exits with 1 if somebody should look.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SpanRound, Timestamp, Unit};
@@ -28,7 +29,7 @@ pub fn run(args: Args, global: &Global) -> Exit {
             global.say_error(&*error);
             Exit::Failed
         })?;
-        show(&status, args.json)?;
+        show(&status, args.json, &config.state_dir)?;
         Ok(status.is_ok())
     });
     match shown {
@@ -59,7 +60,7 @@ async fn ask(config: &Config) -> Result<Status, Box<dyn std::error::Error>> {
     })
 }
 
-fn show(status: &Status, json: bool) -> Result<(), Exit> {
+fn show(status: &Status, json: bool, folder: &Path) -> Result<(), Exit> {
     if json {
         let json = serde_json::to_string_pretty(status).map_err(|error| {
             say(&format!("error: cannot write the status as JSON: {error}"));
@@ -74,6 +75,13 @@ fn show(status: &Status, json: bool) -> Result<(), Exit> {
         for words in [&token.reason, &token.remedy].into_iter().flatten() {
             print(&format!("    {words}"))?;
         }
+        if let Some(failure) = &line.figures.last_failure {
+            let when = until(failure.at, now);
+            print(&format!(
+                "    last login failed {when}: {} {}",
+                failure.code, failure.detail
+            ))?;
+        }
     }
     for line in &status.listeners {
         print(&listener(line))?;
@@ -81,7 +89,10 @@ fn show(status: &Status, json: bool) -> Result<(), Exit> {
     match status.running {
         true => Ok(()),
         false => {
-            say("mailwicket is not running with this state folder; start it with: mailwicket run");
+            say(&format!(
+                "no mailwicket runs with the state folder {}; start it with: mailwicket run (a service may use another folder: set state-dir in the configuration)",
+                folder.display()
+            ));
             Ok(())
         }
     }

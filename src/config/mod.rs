@@ -277,6 +277,16 @@ pub enum Flow {
     ClientCredentials,
 }
 
+impl Flow {
+    /// The word in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization-code",
+            Self::ClientCredentials => "client-credentials",
+        }
+    }
+}
+
 /// A mail server of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {

@@ -13,6 +13,8 @@ pub(super) struct Desk {
     ending: Option<Ending>,
     bad: usize,
     failed: usize,
+    /// Whether a command came that needs a login.
+    pub(super) missed_login: bool,
 }
 
 impl Desk {
@@ -26,6 +28,7 @@ impl Desk {
             ending: None,
             bad: 0,
             failed: 0,
+            missed_login: false,
         }
     }
 

@@ -141,6 +141,9 @@ pub trait Local: Machine<Event = LocalEvent> {
     /// The capability list that this mail program was shown.
     fn promised(&self) -> Option<&Profile>;
 
+    /// Whether the mail program used a command that needs a login.
+    fn missed_login(&self) -> bool;
+
     /// The name that the mail program gave itself (SMTP), fit to be repeated upstream.
     fn name(&self) -> Option<&str> {
         None

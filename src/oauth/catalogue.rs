@@ -78,7 +78,7 @@ fn behaviour(error: &str, suberror: Option<&str>) -> Class {
 
 fn general_remedy(class: Class) -> &'static str {
     match class {
-        Class::Consent => "Sign in again: mailwicket authorize ACCOUNT.",
+        Class::Consent => "Sign in again: mailwicket authorize ACCOUNT",
         Class::Config => {
             "Compare client id, secret, tenant and scopes with the registration at the provider."
         }
@@ -143,11 +143,11 @@ use Sign::{Entra, Sub, Text, Word};
 #[rustfmt::skip]
 static ROWS: &[Row] = &[
     // Microsoft Entra
-    row(Entra(&[700_082, 70_008]), "The sign-in lapsed, usually because it was not used for 90 days. Sign in again: mailwicket authorize ACCOUNT."),
+    row(Entra(&[700_082, 70_008]), "The sign-in lapsed, usually because it was not used for 90 days. Sign in again: mailwicket authorize ACCOUNT"),
     row(Entra(&[700_084]), "The redirect address is registered as a single-page application, whose sign-ins end after 24 hours. Register it under \"Mobile and desktop applications\" and sign in again."),
     row(Entra(&[70_043]), "The organisation's sign-in frequency policy ended the session. Sign in again; ask the administrator to exempt this application."),
-    row(Entra(&[50_173, 50_132, 50_133]), "The sign-in was revoked, often by a password change. Sign in again: mailwicket authorize ACCOUNT."),
-    row(Entra(&[50_074, 50_076, 50_078, 50_158]), "The organisation now asks for another sign-in factor. Sign in again in the browser: mailwicket authorize ACCOUNT."),
+    row(Entra(&[50_173, 50_132, 50_133]), "The sign-in was revoked, often by a password change. Sign in again: mailwicket authorize ACCOUNT"),
+    row(Entra(&[50_074, 50_076, 50_078, 50_158]), "The organisation now asks for another sign-in factor. Sign in again in the browser: mailwicket authorize ACCOUNT"),
     row(Entra(&[50_072, 50_079]), "The user has to register a second sign-in factor first. Sign in again in the browser and finish the registration."),
     row(Entra(&[50_097, 50_129, 53_000, 53_001]), "A policy demands a managed device, which this host cannot be. Ask the administrator for an exception, or use flow = \"client-credentials\"."),
     row(Entra(&[53_003]), "A Conditional Access policy blocked the sign-in. The administrator finds its name in the sign-in log."),
@@ -172,7 +172,7 @@ static ROWS: &[Row] = &[
     row(Entra(&[700_025]), "The application is public and must not send a secret: remove client-secret."),
     row(Entra(&[7_000_112]), "The application is disabled at the provider; the administrator must enable it."),
     row(Entra(&[700_005]), "The code came from another tenant than it was redeemed at; use one tenant in both URLs."),
-    row(Entra(&[501_481, 54_005]), "The sign-in page was stale or used twice. Start again: mailwicket authorize ACCOUNT."),
+    row(Entra(&[501_481, 54_005]), "The sign-in page was stale or used twice. Start again: mailwicket authorize ACCOUNT"),
     row(Entra(&[70_000]), "The provider cannot use the stored sign-in. Check that client-id did not change, then sign in again."),
     row(Entra(&[90_002]), "The tenant is not known here: check its name, and the national cloud."),
     row(Entra(&[90_038, 900_382, 900_432]), "The tenant lives in another national cloud; use that cloud's URLs and a registration there."),
@@ -192,7 +192,7 @@ static ROWS: &[Row] = &[
     // Zoho
     row(Word("invalid_code"), "The code is too old or the account lives in another region's data centre. Check the URLs and sign in again."),
     // RFC 6749
-    row(Word("access_denied"), "The sign-in was declined. Try again: mailwicket authorize ACCOUNT."),
+    row(Word("access_denied"), "The sign-in was declined. Try again: mailwicket authorize ACCOUNT"),
     row(Word("invalid_client"), "The provider does not accept client-id or client-secret."),
     row(Word("unauthorized_client"), "The application may not use this flow; allow it in the registration."),
     row(Word("unsupported_grant_type"), "The provider does not offer this flow; choose another."),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
 use crate::relay::Traffic;
 
 /// The figures of one listener, and of the accounts that logged in there.
@@ -33,20 +34,40 @@ pub struct ListenerFigures {
 }
 
 /// The figures of an account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct AccountFigures {
     /// Sessions that are logged in now.
     pub sessions: u64,
     /// When the last login succeeded.
     pub last_login: Option<Timestamp>,
+    /// The last login that failed although its password was right, if none has succeeded since.
+    pub last_failure: Option<LoginFailure>,
+}
+
+/// A login that failed although its password was right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginFailure {
+    /// When.
+    pub at: Timestamp,
+    /// The short code that the mail program heard.
+    pub code: String,
+    /// What happened, in words.
+    pub detail: String,
 }
 
 impl AccountFigures {
     /// The figures of one account on two listeners together.
     pub fn plus(self, other: Self) -> Self {
+        let later = |a: &LoginFailure, b: &LoginFailure| a.at.cmp(&b.at);
         Self {
             sessions: self.sessions + other.sessions,
             last_login: self.last_login.max(other.last_login),
+            last_failure: self
+                .last_failure
+                .into_iter()
+                .chain(other.last_failure)
+                .max_by(later),
         }
     }
 }
@@ -65,11 +86,23 @@ impl Counters {
         self.with_account(account, |figures| {
             figures.sessions += 1;
             figures.last_login = Some(Timestamp::now());
+            figures.last_failure = None;
         });
         Session {
             counters: Arc::clone(self),
             account: account.to_owned(),
         }
+    }
+
+    /// Keeps in mind why a login failed although its password was right.
+    pub fn failed(&self, account: &str, failure: &Failure) {
+        self.with_account(account, |figures| {
+            figures.last_failure = Some(LoginFailure {
+                at: Timestamp::now(),
+                code: failure.cause.code().to_owned(),
+                detail: failure.detail.clone(),
+            });
+        });
     }
 
     /// The figures now.
@@ -85,7 +118,7 @@ impl Counters {
     /// The figures of an account now.
     pub fn account(&self, account: &str) -> AccountFigures {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        accounts.get(account).copied().unwrap_or_default()
+        accounts.get(account).cloned().unwrap_or_default()
     }
 
     fn with_account(&self, account: &str, change: impl FnOnce(&mut AccountFigures)) {

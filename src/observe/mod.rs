@@ -4,6 +4,6 @@ mod counters;
 mod log;
 mod timing;
 
-pub use counters::{AccountFigures, Counters, ListenerFigures, Session};
+pub use counters::{AccountFigures, Counters, ListenerFigures, LoginFailure, Session};
 pub use log::init;
 pub use timing::timed;

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -18,7 +20,11 @@ use crate::failure::{Cause, Failure};
 use crate::stage::Stage;
 
 /// How long a mail program has to take our last words.
-const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long it has to read them.
+const LINGER: Duration = Duration::from_secs(1);
+/// Octets that it may still say meanwhile; nobody reads them.
+const REST: u64 = 64 * 1024;
 
 /// The conversation with one mail program before it is logged in.
 pub(super) struct Conversation<'a> {
@@ -156,6 +162,14 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    /// Says in the log that a mail program was told to log in and left instead: the commonest mistake in its settings.
+    pub(super) fn note_missing_login(&self, source: SocketAddr) {
+        if self.machine.missed_login() {
+            let protocol = self.counter.listener.protocol;
+            tracing::warn!(stage = %Stage::Dialogue, code = "MW-NOAUTH", %protocol, source = %source.ip(), "the mail program used commands that need a login and never logged in; switch authentication on in it");
+        }
+    }
+
     /// Turns the provider's success into the mail program's.
     pub(super) fn accept(self, login: &LoggedIn) -> Result<Opening, End> {
         self.machine.accept(login).map_err(End::Ended)
@@ -166,6 +180,16 @@ impl<'a> Conversation<'a> {
         self.machine.interrupt(Interruption::Limit);
         let _: Result<(), End> = self.part(local).await; // whether it was heard changes nothing
     }
+}
+
+/// Lets the mail program read our last words: a socket that is closed with unread bytes in it resets the connection.
+pub(super) async fn linger(local: &mut TcpStream) {
+    let reading = async {
+        local.shutdown().await?;
+        tokio::io::copy(&mut local.take(REST), &mut tokio::io::sink()).await
+    };
+    // Whatever comes of it, nothing more is to be said.
+    tokio::time::timeout(LINGER, reading).await.ok();
 }
 
 impl End {

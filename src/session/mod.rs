@@ -75,7 +75,10 @@ pub async fn serve(
     };
     match admitted {
         Ok((opened, opening)) => carry(&counter, local, opened, opening).await,
-        Err(end) => end.report(&counter.listener, source),
+        Err(end) => {
+            end.report(&counter.listener, source);
+            conversation::linger(&mut local).await;
+        }
     }
 }
 
@@ -89,7 +92,10 @@ async fn admit(
     let mut conversation = Conversation::begin(counter);
     let mut place = Some(place);
     loop {
-        let credentials = timed(Stage::Dialogue, conversation.credentials(local)).await?;
+        let talking = timed(Stage::Dialogue, conversation.credentials(local));
+        let credentials = talking
+            .await
+            .inspect_err(|_| conversation.note_missing_login(source))?;
         let shown = Shown {
             name: conversation.name(),
             promised: conversation.promised(),
@@ -125,17 +131,31 @@ async fn open(
         .verify(credentials, provider, *protocol, source.ip());
     let verified = timed(Stage::Password, verifying).await?;
     *place = None; // no stranger any more: a provider that hangs must not keep strangers of other listeners out
+    let opened = open_upstream(counter, &verified, shown).await;
+    opened.inspect_err(|failure| {
+        counter
+            .counters
+            .failed(&verified.account().address, failure)
+    })
+}
+
+/// The part of [`open`] that has a name to log in with.
+async fn open_upstream(
+    counter: &Counter,
+    verified: &Verified,
+    shown: &Shown,
+) -> Result<Opened, Failure> {
     let dial = || timed(Stage::Dial, dial(counter, shown));
-    let access = timed(Stage::Token, counter.tokens.access(&verified));
+    let access = timed(Stage::Token, counter.tokens.access(verified));
     let (token, dialled) = tokio::try_join!(access, dial())?;
-    match login(counter, &verified, dialled, &token).await {
+    match login(counter, verified, dialled, &token).await {
         Err(LoginFailure::TokenRefused(refused)) => {
             tracing::debug!(stage = %Stage::Login, %refused, "renewing the token once");
             let (token, dialled) = tokio::try_join!(
-                timed(Stage::Token, counter.tokens.renew(&verified, &token)),
+                timed(Stage::Token, counter.tokens.renew(verified, &token)),
                 dial()
             )?;
-            login(counter, &verified, dialled, &token)
+            login(counter, verified, dialled, &token)
                 .await
                 .map_err(LoginFailure::into_failure)
         }

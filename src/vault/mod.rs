@@ -144,6 +144,11 @@ impl Vault {
         Ok(Self { inner })
     }
 
+    /// Where the sealed files are.
+    pub fn folder(&self) -> &Path {
+        &self.inner.folder
+    }
+
     /// Reads a record; `None` if there is none.
     ///
     /// # Errors

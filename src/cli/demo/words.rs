@@ -237,7 +237,7 @@ pub(super) fn invitation(style: &Style, setting: &Setting, places: &Places) -> S
 {curl}
    printf 'Subject: hello\r\n\r\nHello from curl.\r\n' | curl --url smtp://127.0.0.1:{smtp} {user} \
      --mail-from {ADDRESS} --mail-rcpt {ADDRESS} --upload-file -
-   curl --url 'imap://127.0.0.1:{imap}/INBOX;MAILINDEX=1' {user}
+   curl --url 'imap://127.0.0.1:{imap}/INBOX;MAILINDEX=*' {user}
    curl --url 'pop3://127.0.0.1:{pop3}/1' {user}
 
 {commands}

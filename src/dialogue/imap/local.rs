@@ -154,10 +154,13 @@ impl ImapLocal {
             // RFC 5161 §3.1 allows it only after login; some clients send it early, which is no reason to count it.
             Command::Enable => self.desk.say(&format!("{tag} BAD Log in first.\r\n")),
             Command::StartTls => self.bad(Some(tag), "TLS is not available on this port."),
-            Command::Other => self.bad(
-                Some(tag),
-                "Log in first (MW-NOAUTH); is authentication switched on in the mail program?",
-            ),
+            Command::Other => {
+                self.desk.missed_login = true;
+                self.bad(
+                    Some(tag),
+                    "Log in first; is authentication switched on in the mail program? (MW-NOAUTH)",
+                );
+            }
             Command::Malformed => self.bad(Some(tag), "Invalid arguments."),
         }
         None
@@ -295,6 +298,10 @@ impl Local for ImapLocal {
                 self.desk.part(&farewell, Ending::NoProfile);
             }
         }
+    }
+
+    fn missed_login(&self) -> bool {
+        self.desk.missed_login
     }
 
     fn promised(&self) -> Option<&Profile> {

@@ -119,7 +119,10 @@ impl Pop3Local {
             Command::Stls => self
                 .desk
                 .say("-ERR TLS is not available on this port; set the mail program to no encryption.\r\n"),
-            Command::Other => self.bad("Not logged in; is authentication switched on in the mail program? (MW-NOAUTH)"),
+            Command::Other => {
+                self.desk.missed_login = true;
+                self.bad("Not logged in; is authentication switched on in the mail program? (MW-NOAUTH)");
+            }
         }
         None
     }
@@ -242,6 +245,10 @@ impl Local for Pop3Local {
                 .desk
                 .part(&replies::refusal(failure), Ending::NoProfile),
         }
+    }
+
+    fn missed_login(&self) -> bool {
+        self.desk.missed_login
     }
 
     fn promised(&self) -> Option<&Profile> {

@@ -112,7 +112,10 @@ impl SmtpLocal {
             Command::Bdat => self
                 .desk
                 .part(replies::LOG_IN_FIRST, Ending::DataBeforeLogin),
-            Command::Mail => self.bad(replies::LOG_IN_FIRST),
+            Command::Mail => {
+                self.desk.missed_login = true;
+                self.bad(replies::LOG_IN_FIRST);
+            }
             Command::Forward => self.bad("550 5.7.0 Not accepted here.\r\n"),
             Command::Other => self.bad("500 5.5.2 Command not recognised.\r\n"),
         }
@@ -230,6 +233,10 @@ impl Local for SmtpLocal {
                 .desk
                 .part(&replies::no_profile(failure), Ending::NoProfile),
         }
+    }
+
+    fn missed_login(&self) -> bool {
+        self.desk.missed_login
     }
 
     fn promised(&self) -> Option<&Profile> {

@@ -7,7 +7,7 @@ use crate::failure::Cause;
 const NOT_AUTHENTICATED: &str =
     "NO [AUTHENTICATIONFAILED] Authentication failed. (MW-PASSWORD)\r\n";
 const FIRST: &str =
-    "BAD Log in first (MW-NOAUTH); is authentication switched on in the mail program?\r\n";
+    "BAD Log in first; is authentication switched on in the mail program? (MW-NOAUTH)\r\n";
 const LIST: &str = "IMAP4rev1 IDLE SASL-IR AUTH=PLAIN AUTH=LOGIN";
 
 fn client() -> Client {
