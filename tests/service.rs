@@ -289,3 +289,62 @@ fn status_of_a_running_service_names_every_account_and_listener() {
     );
     assert_eq!(status.status.code(), Some(1), "an account is not ok");
 }
+
+#[test]
+fn a_second_service_on_the_same_state_folder_is_refused() {
+    let mut service = Service::with(&[("imap", "127.0.0.1:0")]);
+    service.start();
+    service.address("imap");
+    let second = service.command(&["run"]).output().expect("run");
+    assert_eq!(second.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&second.stderr);
+    assert!(words.contains("another mailwicket uses it"), "{words}");
+    let status = service
+        .command(&["status", "--json"])
+        .output()
+        .expect("status");
+    assert!(String::from_utf8_lossy(&status.stdout).contains("\"running\": true"));
+}
+
+#[test]
+fn a_mail_program_that_never_logs_in_is_named_in_the_log() {
+    let mut service = Service::with(&[("smtp", "127.0.0.1:0")]);
+    service.start();
+    let mut scanner = TcpStream::connect(service.address("smtp")).expect("a connection");
+    scanner
+        .write_all(b"HELO scanner\r\nMAIL FROM:<a@example.com>\r\nQUIT\r\n")
+        .expect("sent");
+    let mut heard = String::new();
+    scanner.read_to_string(&mut heard).expect("an end");
+    assert!(
+        heard.contains("530 5.7.0 Authentication required"),
+        "{heard}"
+    );
+    service.waits_for("code=\"MW-NOAUTH\"");
+}
+
+#[test]
+fn a_login_that_fails_for_another_reason_than_its_password_shows_in_status() {
+    let mut service = Service::with(&[("imap", "127.0.0.1:0")]);
+    let added = service
+        .command(&["password", "add", "alice@example.com", "--generate"])
+        .output()
+        .expect("password");
+    let password = String::from_utf8(added.stdout).expect("a password");
+    service.start();
+    let mut program = TcpStream::connect(service.address("imap")).expect("a connection");
+    let login = format!(
+        "a1 LOGIN alice@example.com {}\r\na2 LOGOUT\r\n",
+        password.trim_end()
+    );
+    program.write_all(login.as_bytes()).expect("sent");
+    let mut heard = String::new();
+    program.read_to_string(&mut heard).expect("an end");
+    assert!(heard.contains("a1 NO [UNAVAILABLE] "), "{heard}");
+    let status = service.command(&["status"]).output().expect("status");
+    let lines = String::from_utf8_lossy(&status.stdout);
+    assert!(
+        lines.contains("last login failed") && lines.contains("MW-"),
+        "{lines}"
+    );
+}
