@@ -5,32 +5,47 @@
 //! ```text
 //! mail program ─▶ accept ─▶ tls ─▶ dialogue ─▶ password ─▶ token ─▶ dial ─▶ login ─▶ relay ─▶ provider
 //! ```
+//!
+//! [`session`] is the whole path on one screen, with a call for each stage. After `relay` has begun, not one byte is looked at.
 #![forbid(unsafe_code)]
 
-pub mod accept;
-pub mod dial;
-pub mod dialogue;
-pub mod password;
-pub mod relay;
 pub mod session;
+
+// The path. `login` is the upstream half of `dialogue`, driven by `dial`.
+pub mod accept;
+
 pub mod tls;
+
+pub mod dialogue;
+
+pub mod password;
+
 pub mod token;
 
+pub mod dial;
+
+pub mod relay;
+
+// What the stages use.
+pub mod driver;
+pub mod oauth;
+pub mod pool;
+pub mod profiles;
+pub mod vault;
+
+// Words that everybody shares.
+pub mod failure;
+pub mod protocol;
+pub mod stage;
+
+// The house around the path.
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod doctor;
-pub mod driver;
-pub mod failure;
-pub mod oauth;
 pub mod observe;
-pub mod pool;
 pub mod process;
-pub mod profiles;
-pub mod protocol;
 pub mod signals;
-pub mod stage;
 pub mod status;
-pub mod vault;
