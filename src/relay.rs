@@ -14,6 +14,9 @@ use crate::pool::Buffer;
 
 /// How long a session that one side has closed may stay without a byte from the other.
 const HALF_OPEN: Duration = Duration::from_secs(60);
+/// Buffers that one direction passes on before the other has its turn. The runtime gives a task a budget of socket operations;
+/// a direction that used it up alone would starve the other.
+const TURNS: usize = 8;
 /// How long the end of what was written may take to be read.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -187,10 +190,16 @@ impl Direction {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
+        let mut turns = 0;
         while self.state == State::Flowing {
             ready!(self.poll_write(cx, to));
             if self.state != State::Flowing {
                 break;
+            }
+            turns += 1;
+            if turns > TURNS {
+                cx.waker().wake_by_ref(); // there is more, but the other direction has a right to move too
+                return Poll::Pending;
             }
             self.fill(cx, from);
             if self.held.is_none() && self.state == State::Flowing {

@@ -33,6 +33,12 @@ pub fn run(args: Args, global: &Global) -> Exit {
 
 fn chosen(config: &Config, wanted: Option<&str>) -> Result<Vec<Arc<Account>>, Exit> {
     let Some(wanted) = wanted else {
+        if config.accounts.is_empty() {
+            say(
+                "error: the configuration has no account to look at; add one with: mailwicket account add ADDRESS --provider NAME",
+            );
+            return Err(Exit::Failed);
+        }
         return Ok(config.accounts.clone());
     };
     let account = config.account(wanted).map_err(|error| {

@@ -114,7 +114,10 @@ pub fn command(args: Args, global: &Global) -> Exit {
         Err(error) => {
             // Said on the stream that is locked already; if nobody listens there, there is nobody to tell.
             let _ = writeln!(streams.words, "error: {error}");
-            Exit::Failed
+            match error {
+                PasswordError::Account(_) => Exit::Usage,
+                _ => Exit::Failed,
+            }
         }
     }
 }

@@ -171,3 +171,62 @@ async fn an_idle_relay_holds_no_buffer() {
     assert!(up.poll(&mut cx, &mut local, &mut upstream).is_pending());
     assert!(up.held.is_none());
 }
+
+/// A peer that has said its last words and broken off: what it said can be read, then comes the reset; nothing can be written to it.
+struct BrokenOff(&'static [u8]);
+
+impl AsyncRead for BrokenOff {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.0.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        // In two pieces, so that the reset comes in the same turn as words before it.
+        let (now, later) = self.0.split_at(self.0.len().div_ceil(2));
+        out.put_slice(now);
+        self.0 = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for BrokenOff {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_words_of_a_side_that_breaks_off_arrive_although_the_other_still_talks() {
+    const WORDS: &[u8] = b"552 too big\r\n421 bye\r\n";
+    let (mut program, mut local) = duplex(1024);
+    program.write_all(&bytes(500, 5)).await.expect("sent");
+    let opening = Opening {
+        reply: Default::default(),
+        leftovers: Default::default(),
+    };
+    let login = LoggedIn::pretended(b"");
+    let relaying = tokio::spawn(async move {
+        let mut upstream = BrokenOff(WORDS);
+        let end = std::future::pending();
+        relay(&mut local, &mut upstream, &opening, &login, end)
+            .await
+            .1
+    });
+    assert_eq!(read_all(&mut program).await, WORDS);
+    drop(program);
+    relaying
+        .await
+        .expect("joined")
+        .expect_err("a broken connection");
+}
