@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{self, BindError, Door, Places};
@@ -103,8 +103,8 @@ struct Open {
     bound: SocketAddr,
     counter: watch::Sender<Arc<Counter>>,
     counters: Arc<Counters>,
-    /// Ends its accept loop.
-    close: CancellationToken,
+    /// Ends its accept loop when this is dropped.
+    _close: DropGuard,
 }
 
 impl Daemon {
@@ -216,10 +216,6 @@ impl Daemon {
             );
         }
         self.open.extend(fresh);
-        former
-            .into_iter()
-            .flatten()
-            .for_each(|open| open.close.cancel());
         Ok(())
     }
 
@@ -248,7 +244,7 @@ impl Daemon {
             bound,
             counter,
             counters,
-            close,
+            _close: close.drop_guard(),
         })
     }
 

@@ -14,7 +14,7 @@ thread_local! {
     static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer with the bytes from `start` to `end` in it. It goes back to a free list when it is dropped.
+/// A buffer with the bytes from `start` to `end` in it. One of the usual size goes back to a free list when it is dropped.
 pub struct Buffer {
     bytes: Box<[u8]>,
     start: usize,
@@ -29,6 +29,15 @@ impl Buffer {
             bytes: bytes.unwrap_or_else(|| vec![0; SIZE].into_boxed_slice()),
             start: 0,
             end: 0,
+        }
+    }
+
+    /// A buffer of its own, with these bytes in it and no room for more.
+    pub fn holding(bytes: Vec<u8>) -> Self {
+        Self {
+            start: 0,
+            end: bytes.len(),
+            bytes: bytes.into_boxed_slice(),
         }
     }
 
@@ -57,7 +66,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         FREE.with_borrow_mut(|free| {
-            if free.len() < KEPT {
+            if free.len() < KEPT && bytes.len() == SIZE {
                 free.push(bytes);
             }
         });

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use crate::dialogue::{LoggedIn, Opening};
@@ -45,48 +45,18 @@ where
     L: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut up = Direction::default();
-    let mut down = Direction::default();
-    let passing = async {
-        open(local, upstream, opening, login).await?;
-        run(local, upstream, &mut up, &mut down).await
-    };
+    let mut up = Direction::beginning_with(opening.leftovers.to_vec());
+    let mut down = Direction::beginning_with([&opening.reply, login.leftovers()].concat());
     let result = tokio::select! {
-        result = passing => result,
+        result = run(local, upstream, &mut up, &mut down) => result,
         () = end => Err(io::ErrorKind::ConnectionAborted.into()),
     };
     let traffic = Traffic {
-        up: up.octets + opening.leftovers.len() as u64,
-        down: down.octets + login.leftovers().len() as u64,
+        up: up.octets,
+        // The success reply is our own.
+        down: down.octets.saturating_sub(opening.reply.len() as u64),
     };
     (traffic, result)
-}
-
-/// Sends what belongs before the first relayed byte. Both sides are written at once, so that none waits for the other.
-async fn open<L, U>(
-    local: &mut L,
-    upstream: &mut U,
-    opening: &Opening,
-    login: &LoggedIn,
-) -> io::Result<()>
-where
-    L: AsyncWrite + Unpin,
-    U: AsyncWrite + Unpin,
-{
-    let to_local = async {
-        let mut first = opening.reply.to_vec();
-        first.extend_from_slice(login.leftovers());
-        local.write_all(&first).await?;
-        local.flush().await
-    };
-    let to_upstream = async {
-        if !opening.leftovers.is_empty() {
-            upstream.write_all(&opening.leftovers).await?;
-            upstream.flush().await?;
-        }
-        Ok(())
-    };
-    tokio::try_join!(to_local, to_upstream).map(|_| ())
 }
 
 async fn run<L, U>(
@@ -170,6 +140,14 @@ enum State {
 }
 
 impl Direction {
+    /// A direction that says these bytes before it passes any on.
+    fn beginning_with(bytes: Vec<u8>) -> Self {
+        Self {
+            held: (!bytes.is_empty()).then(|| Buffer::holding(bytes)),
+            ..Self::default()
+        }
+    }
+
     /// Whether its reader or its writer has ended.
     fn is_ending(&self) -> bool {
         self.state != State::Flowing

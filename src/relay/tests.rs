@@ -230,3 +230,32 @@ async fn the_last_words_of_a_side_that_breaks_off_arrive_although_the_other_stil
         .expect("joined")
         .expect_err("a broken connection");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_breaks_off_right_after_its_success_is_heard_although_more_was_queued_for_it()
+ {
+    let (mut program, mut local) = duplex(8);
+    let mut opening = Opening {
+        reply: Default::default(),
+        leftovers: Default::default(),
+    };
+    opening.reply.push(b"a1 OK hi\r\n");
+    opening.leftovers.push(b"a2 SELECT INBOX\r\n");
+    let login = LoggedIn::pretended(b"* BYE ");
+    let relaying = tokio::spawn(async move {
+        let mut upstream = BrokenOff(b"too many\r\n");
+        let end = std::future::pending();
+        relay(&mut local, &mut upstream, &opening, &login, end)
+            .await
+            .1
+    });
+    assert_eq!(
+        read_all(&mut program).await,
+        b"a1 OK hi\r\n* BYE too many\r\n"
+    );
+    drop(program);
+    relaying
+        .await
+        .expect("joined")
+        .expect_err("a broken connection");
+}
