@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::upstream::PATIENCE;
 
@@ -87,6 +88,12 @@ impl MailProgram {
     /// Has nothing more to say, and still listens.
     pub fn falls_silent(&self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Goes away without a good-bye: its connection is reset.
+    pub fn resets(self) {
+        let socket = socket2::SockRef::from(&self.socket);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// A second handle of the same connection.

@@ -16,4 +16,5 @@ mod logins;
 mod refusals;
 mod relaying;
 mod secrecy;
+mod storms;
 mod strangers;
