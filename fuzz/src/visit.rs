@@ -66,6 +66,7 @@ pub struct Visit<'s> {
     pub happened: Vec<(usize, String)>,
     is_secured: bool,
     is_ready: bool,
+    is_leaving: bool,
     /// How much was heard before the token went out.
     asked_at: Option<usize>,
 }
@@ -102,6 +103,7 @@ impl<'s> Visit<'s> {
             happened: Vec::new(),
             is_secured: false,
             is_ready: false,
+            is_leaving: false,
             asked_at: None,
         }
     }
@@ -136,7 +138,7 @@ impl<'s> Visit<'s> {
                     return Outcome::LoggedIn(logged_in);
                 }
                 Step::Event(UpstreamEvent::Failed(failure)) => {
-                    tells_no_secret(&failure.detail);
+                    self.tells_no_secret(&failure.detail);
                     self.happens(format!("{:?} {}", failure.kind, failure.detail));
                     return Outcome::Failed(failure);
                 }
@@ -153,6 +155,7 @@ impl<'s> Visit<'s> {
 
     /// Answers [`Outcome::Ready`] with a good-bye, which is all that may still be said.
     pub fn quit(&mut self) {
+        self.is_leaving = true;
         self.machine.quit();
         let _ = self.go(); // whatever the server makes of it
         assert!(self.asked_at.is_none(), "the token was sent for a list");
@@ -173,6 +176,9 @@ impl<'s> Visit<'s> {
             }
         }
         let room = self.machine.room();
+        if room == 0 && self.is_leaving {
+            return false; // after the good-bye nobody listens, and the driver closes
+        }
         assert!(room > 0, "it wants input and has no room");
         let count = self.cuts.take(self.rest.len().min(room));
         let (now, later) = self.rest.split_at(count);
@@ -232,6 +238,18 @@ impl<'s> Visit<'s> {
         known.contains(&command) || is_greeting || is_login
     }
 
+    /// What goes to the log is printable and bounded, and a token that went out is not in it, even if the server repeats it.
+    fn tells_no_secret(&self, detail: &str) {
+        assert!(!detail.contains(char::is_control), "{detail:?}");
+        assert!(detail.len() <= DETAIL);
+        if self.asked_at.is_some() {
+            assert!(!detail.contains(TOKEN));
+            for (_, message) in messages() {
+                assert!(!detail.contains(&message));
+            }
+        }
+    }
+
     /// A list that mail programs may be shown: printable words, and none about authentication or TLS.
     fn is_sound(&self, profile: &Profile) {
         for word in profile.words() {
@@ -288,18 +306,8 @@ fn untagged(line: &str) -> &str {
 
 /// The tag of the last command that has one.
 fn last_tag(said: &[u8]) -> String {
-    let lines = said.rsplit(|b| *b == b'\n');
-    let tags = lines.filter_map(|line| line.starts_with(b"mw").then(|| &line[..18]));
-    let tag = tags.map(String::from_utf8_lossy).next();
-    tag.unwrap_or_default().into_owned()
-}
-
-/// What goes to the log is printable and bounded, and the token is not in it, even if the server repeats it.
-fn tells_no_secret(detail: &str) {
-    assert!(!detail.contains(char::is_control), "{detail:?}");
-    assert!(detail.len() <= DETAIL);
-    assert!(!detail.contains(TOKEN));
-    for (_, message) in messages() {
-        assert!(!detail.contains(&message));
-    }
+    let mut lines = said.rsplit(|b| *b == b'\n');
+    let last = lines.find(|line| line.starts_with(b"mw"));
+    let tag = last.and_then(|line| line.get(..18)).unwrap_or_default();
+    String::from_utf8_lossy(tag).into_owned()
 }
