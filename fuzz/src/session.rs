@@ -268,6 +268,7 @@ impl<'s> Session<'s> {
             }
         };
         assert!(self.heard.ends_with(&leftovers) && leftovers.len() <= CAPACITY);
+        assert!(!is_login(self.protocol, &leftovers), "a password goes on");
         let reply = reply.strip_suffix(b"\r\n").expect("a whole line");
         for line in reply.split(|b| *b == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -277,6 +278,18 @@ impl<'s> Session<'s> {
             assert!(text.is_empty() || is_theirs(), "made up: {text:?}");
         }
         true
+    }
+}
+
+/// Whether what goes upstream first is another login, with the local password in it.
+fn is_login(protocol: Protocol, leftovers: &[u8]) -> bool {
+    let line = leftovers.split(|b| *b == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line).to_ascii_uppercase();
+    let mut words = line.split_ascii_whitespace();
+    match protocol {
+        Protocol::Imap => matches!(words.nth(1), Some("LOGIN" | "AUTHENTICATE")),
+        Protocol::Pop3 => matches!(words.next(), Some("USER" | "PASS" | "AUTH" | "APOP")),
+        Protocol::Smtp => words.next() == Some("AUTH"),
     }
 }
 
