@@ -9,7 +9,7 @@ use mailwicket::stage::Stage;
 use secrecy::ExposeSecret;
 
 use super::script::{Local, Script};
-use super::setting::{ALICE, BOUNDS, PASSWORD};
+use super::setting::{ALICE, BOUNDS, PASSWORD, secret};
 use super::visit::{Cuts, Outcome, Visit};
 
 /// What a conversation looked like from outside: what was said, and what happened when how much of it had been said.
@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
     let slash = script.options.iter().position(|b| *b == b'/');
     let cuts = slash.map_or(&[][..], |at| &script.options[at + 1..]);
     mail_program(protocol, &script, cuts);
-    mail_server(protocol, &script, cuts);
+    mail_server(&secret(data), protocol, &script, cuts);
 }
 
 fn mail_program(protocol: Protocol, script: &Script<'_>, cuts: &[u8]) {
@@ -113,7 +113,14 @@ fn logged_in(protocol: Protocol) -> LoggedIn {
         ],
     };
     let script = Script::read(b"");
-    let mut visit = Visit::new(protocol, script.tls(), None, turns.into(), Cuts::none());
+    let mut visit = Visit::new(
+        &secret(b""),
+        protocol,
+        script.tls(),
+        None,
+        turns.into(),
+        Cuts::none(),
+    );
     assert!(matches!(visit.go(), Outcome::Ready(_)));
     match visit.log_in(script.mechanism()) {
         Outcome::LoggedIn(logged_in) => logged_in,
@@ -121,18 +128,18 @@ fn logged_in(protocol: Protocol) -> LoggedIn {
     }
 }
 
-fn mail_server(protocol: Protocol, script: &Script<'_>, cuts: &[u8]) {
-    let whole = call(protocol, script, Cuts::none());
+fn mail_server(secret: &str, protocol: Protocol, script: &Script<'_>, cuts: &[u8]) {
+    let whole = call(secret, protocol, script, Cuts::none());
     for cuts in [Cuts::new(&[1]), Cuts::new(cuts)] {
-        let cut = call(protocol, script, cuts);
+        let cut = call(secret, protocol, script, cuts);
         assert!(agree(&whole, &cut), "{whole:?}\n{cut:?}");
     }
 }
 
 /// Runs our client over what the server says on its first connection.
-fn call(protocol: Protocol, script: &Script<'_>, cuts: Cuts<'_>) -> Seen {
+fn call(secret: &str, protocol: Protocol, script: &Script<'_>, cuts: Cuts<'_>) -> Seen {
     let turns = script.visits.front().cloned().unwrap_or_default();
-    let mut visit = Visit::new(protocol, script.tls(), Some("vm"), turns, cuts);
+    let mut visit = Visit::new(secret, protocol, script.tls(), Some("vm"), turns, cuts);
     if let Outcome::Ready(_) = visit.go() {
         // The rest is in what happened.
         let _ = visit.log_in(script.mechanism());

@@ -11,8 +11,6 @@ use secrecy::SecretString;
 pub const ALICE: &str = "alice@example.com";
 /// Her local password.
 pub const PASSWORD: &[u8] = b"wicket-1";
-/// Her token. It stands nowhere else.
-pub const TOKEN: &str = "SecretTokenSecretTokenSecretToken";
 /// The host and port that OAUTHBEARER repeats.
 pub const HOST: &str = "mail.example.com";
 /// See [`HOST`].
@@ -29,9 +27,18 @@ pub fn nonce() -> Nonce {
     std::array::from_fn(|at| (at / 8 * 0x11) as u8)
 }
 
+/// A token that stands nowhere in `data`, for the fuzzer learns every word that it is compared with.
+pub fn secret(data: &[u8]) -> String {
+    // FNV-1a, forwards and backwards.
+    let mix = |hash: u64, octet: &u8| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
+    let there = data.iter().fold(0xcbf2_9ce4_8422_2325, mix);
+    let back = data.iter().rev().fold(there, mix);
+    format!("Secret{there:016x}{back:016x}")
+}
+
 /// The token as the program holds it.
-pub fn token() -> AccessToken {
-    AccessToken::new(SecretString::from(TOKEN)).expect("a sound token")
+pub fn token(secret: &str) -> AccessToken {
+    AccessToken::new(SecretString::from(secret)).expect("a sound token")
 }
 
 /// The upstream login.
@@ -46,10 +53,10 @@ pub fn login(token: &AccessToken, mechanism: MechanismChoice) -> Login<'_> {
 }
 
 /// The only lines that hold the token, by mechanism (RFC 7628 §3.1, and the providers' pages on XOAUTH2).
-pub fn messages() -> [(&'static str, String); 2] {
-    let xoauth2 = format!("user={ALICE}\x01auth=Bearer {TOKEN}\x01\x01");
+pub fn messages(secret: &str) -> [(&'static str, String); 2] {
+    let xoauth2 = format!("user={ALICE}\x01auth=Bearer {secret}\x01\x01");
     let oauthbearer =
-        format!("n,a={ALICE},\x01host={HOST}\x01port={PORT}\x01auth=Bearer {TOKEN}\x01\x01");
+        format!("n,a={ALICE},\x01host={HOST}\x01port={PORT}\x01auth=Bearer {secret}\x01\x01");
     [
         ("XOAUTH2", STANDARD.encode(xoauth2)),
         ("OAUTHBEARER", STANDARD.encode(oauthbearer)),
