@@ -74,6 +74,8 @@ pub struct Config {
     pub limits: Limits,
     /// How and how much is logged.
     pub log: Log,
+    /// How people are told what they have to know.
+    pub notify: Notify,
 }
 
 impl Config {
@@ -459,6 +461,15 @@ impl Default for Limits {
             line_before_login: 8192,     // RFC 7162 §4 for IMAP; the others need less
         }
     }
+}
+
+/// How people are told what they have to know; the log has it in any case.
+#[derive(Clone, Debug, Default)]
+pub struct Notify {
+    /// A program and its arguments; it reads a JSON object on its standard input.
+    pub command: Option<Vec<String>>,
+    /// Where the same object is sent by HTTP POST.
+    pub webhook: Option<SecretSource>,
 }
 
 /// How and how much is logged.

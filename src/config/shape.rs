@@ -35,7 +35,7 @@ pub struct File {
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub log: Log,
-    pub notify: Later,
+    pub notify: Notify,
     pub metrics: Metrics,
 }
 
@@ -221,6 +221,19 @@ pub struct Log {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// `[notify]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [notify]"
+)]
+pub struct Notify {
+    pub command: Field<Vec<String>>,
+    pub webhook: Field<Secret>,
 }
 
 /// `[metrics]`

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tracing::warn;
+use url::Url;
 
 use super::response::{RawError, printable};
 use super::secrets::Secrets;
@@ -142,26 +143,62 @@ impl HttpClient {
     /// Sends one request and reads a whole JSON answer; anything else is an error, which quotes none of `secrets`.
     pub(super) async fn send(
         &self,
-        mut request: Request<Vec<u8>>,
+        request: Request<Vec<u8>>,
         secrets: &Secrets,
     ) -> Result<Response<Vec<u8>>, HttpError> {
         let host = host(request.uri());
+        let response = self.ask(request, &host).await?;
+        self.note_skew(response.headers(), &host);
+        only_json(response, host, secrets)
+    }
+
+    /// Tells a JSON text to somebody from whom only a yes is wanted, in the form of any 2xx.
+    ///
+    /// # Errors
+    /// [`HttpError`]; nothing of the answer is quoted.
+    pub async fn post_json(&self, url: &Url, json: Vec<u8>) -> Result<(), HttpError> {
+        let mut request = Request::new(json);
+        *request.method_mut() = Method::POST;
+        // A parsed URL is a valid URI, but for the length that hyper sets.
+        *request.uri_mut() = url.as_str().parse().map_err(|_| HttpError::Insecure {
+            host: "a URL that is no URI".to_owned(),
+        })?;
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        let host = host(request.uri());
+        let response = self.ask(request, &host).await?;
+        let status = response.status();
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(HttpError::Status {
+                host,
+                status,
+                retry_after: None,
+                excerpt: String::new(),
+            }),
+        }
+    }
+
+    /// One request within its time, to whom it may be sent.
+    async fn ask(
+        &self,
+        mut request: Request<Vec<u8>>,
+        host: &str,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
         if !is_safe(request.uri()) {
-            return Err(HttpError::Insecure { host });
+            return Err(HttpError::Insecure { host: host.into() });
         }
         let agent = HeaderValue::from_static(concat!("mailwicket/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(USER_AGENT, agent);
-        let exchange = self.exchange(request.map(|body| Full::new(body.into())), &host);
-        let response = tokio::time::timeout(self.limit, exchange)
+        let exchange = self.exchange(request.map(|body| Full::new(body.into())), host);
+        tokio::time::timeout(self.limit, exchange)
             .await
             .unwrap_or_else(|_| {
                 Err(HttpError::Lost {
-                    host: host.clone(),
+                    host: host.into(),
                     reason: format!("nothing came within {:?}", self.limit),
                 })
-            })?;
-        self.note_skew(response.headers(), &host);
-        only_json(response, host, secrets)
+            })
     }
 
     async fn exchange(

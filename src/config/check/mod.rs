@@ -59,7 +59,7 @@ impl Checker {
         let state_dir = self.state_dir(file.state_dir, around);
         let vault_key = self.vault(file.vault, state_dir.as_deref());
         let console = self.console(file.console);
-        self.later(&file.notify, "[notify]");
+        let notify = self.notify(file.notify);
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
         let listeners = self.listeners(file.listener, &providers, console.as_ref());
@@ -78,6 +78,7 @@ impl Checker {
             timeouts,
             limits,
             log,
+            notify,
         })
     }
 
