@@ -159,6 +159,7 @@ async fn run(words: &[String], message: &[u8]) -> Result<(), DeliveryError> {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::oauth::testing::{Endpoint, Reply};
     use crate::observe::notify::Event;
 
     fn notice() -> Notice {
@@ -210,5 +211,31 @@ mod tests {
         });
         let missing = nowhere.expect("TLS").deliver(&[notice()]).await;
         assert!(matches!(missing, Err(DeliveryError::Command { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_webhook_is_posted_the_same_and_its_no_is_an_error_that_does_not_name_it() {
+        let replies = vec![
+            Reply::with(204, "", ""),
+            Reply::with(403, "", "gone: /hooks/s3cret"),
+        ];
+        let endpoint = Endpoint::replying(replies).await;
+        let address = endpoint.url.join("/hooks/s3cret").expect("a URL");
+        let messenger = Messenger::new(&Notify {
+            command: None,
+            webhook: Some(SecretSource::Inline(address.as_str().into())),
+        });
+        let messenger = messenger.expect("TLS");
+        messenger.deliver(&[notice()]).await.expect("delivered");
+        let request = &endpoint.requests()[0];
+        assert!(request.starts_with("POST /hooks/s3cret "), "{request}");
+        assert!(request.contains("application/json"), "{request}");
+        assert!(request.contains("needs-consent"), "{request}");
+        let error = messenger.deliver(&[notice()]).await.expect_err("refused");
+        let error = error.to_string();
+        assert!(
+            error.contains("403") && !error.contains("s3cret"),
+            "{error}"
+        );
     }
 }
