@@ -4,6 +4,7 @@
 
 mod check;
 pub mod edit;
+pub mod egress;
 mod mask;
 mod preset;
 mod problem;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 use url::Url;
 
+pub use self::egress::Egress;
 pub use self::check::{LEVEL_HINT, is_log_level};
 pub use self::problem::{Problem, Problems};
 pub use self::secret::SecretError;
@@ -255,6 +257,8 @@ pub struct Provider {
     pub mechanism: MechanismChoice,
     /// Certificates (PEM) trusted besides the system's roots, for this provider's tokens and mail.
     pub ca_file: Option<PathBuf>,
+    /// How connections to this provider leave this machine, for tokens and mail.
+    pub egress: Egress,
 }
 
 impl Provider {
