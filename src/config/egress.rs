@@ -141,7 +141,9 @@ impl Environment {
         let named = |name: &str| {
             let names = [name.to_owned(), name.to_uppercase()];
             let set = names.map(|name| get(&name).map(|value| (name, value)));
-            set.into_iter().flatten().find(|(_, value)| !value.trim().is_empty())
+            set.into_iter()
+                .flatten()
+                .find(|(_, value)| !value.trim().is_empty())
         };
         let mut faults = Vec::new();
         let mut proxy = |(name, value): (String, String)| {
@@ -191,7 +193,10 @@ impl Environment {
 /// A matcher that lets everything pass but what `NO_PROXY` names. curl takes spaces between hosts, too.
 fn exceptions(hosts: &str) -> Matcher {
     let hosts: Vec<_> = hosts.split_whitespace().collect();
-    Matcher::builder().https("http://proxy").no(hosts.join(",")).build()
+    Matcher::builder()
+        .https("http://proxy")
+        .no(hosts.join(","))
+        .build()
 }
 
 fn bare(host: &str) -> &str {

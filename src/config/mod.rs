@@ -26,8 +26,8 @@ use serde::Deserialize;
 use toml::de::DeTable;
 use url::Url;
 
-pub use self::egress::Egress;
 pub use self::check::{LEVEL_HINT, is_log_level};
+pub use self::egress::Egress;
 pub use self::problem::{Problem, Problems};
 pub use self::secret::SecretError;
 pub use self::surroundings::{NotFound, Surroundings, find};

@@ -120,8 +120,9 @@ fn expiry(provider: &Provider, today: Date) -> Option<String> {
 
 /// A secret in a file that everybody can read.
 fn exposed(config: &Config) -> Option<String> {
-    let inline =
-        |provider: &Provider| secrets(provider).any(|source| matches!(source, SecretSource::Inline(_)));
+    let inline = |provider: &Provider| {
+        secrets(provider).any(|source| matches!(source, SecretSource::Inline(_)))
+    };
     let holds = config.providers.iter().any(|provider| inline(provider));
     (holds && is_open_to_all(&config.path)).then(|| {
         let path = config.path.display();

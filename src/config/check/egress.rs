@@ -46,7 +46,9 @@ impl Checker {
         }
         for fault in environment.faults() {
             let problem = Problem::at(provider.clone(), fault.as_str());
-            self.tell(problem.hint("give `egress` here; egress = \"none\" ignores the environment"));
+            self.tell(
+                problem.hint("give `egress` here; egress = \"none\" ignores the environment"),
+            );
         }
         Egress::Environment(environment)
     }
@@ -91,7 +93,10 @@ fn joined(
         (None, None) => return Ok(proxy),
         (None, Some(_)) => return Err(wrong(span.clone(), "has a password, but no user name")),
         (Some(_), _) if proxy.login.is_some() => {
-            return Err(wrong(url.span(), "has its user both in the URL and beside it"));
+            return Err(wrong(
+                url.span(),
+                "has its user both in the URL and beside it",
+            ));
         }
         (Some(user), password) => ProxyLogin { user, password },
     };

@@ -65,9 +65,8 @@ fn user_and_password_are_decoded_and_never_shown() {
     assert_eq!(login.user, "ann@corp");
     let password = login.password.unwrap().read().unwrap();
     assert_eq!(password.expose_secret(), "hunt:er2");
-    let broken = Environment::read(|name| {
-        (name == "ALL_PROXY").then(|| "ftp://u:hunter2@x".to_owned())
-    });
+    let broken =
+        Environment::read(|name| (name == "ALL_PROXY").then(|| "ftp://u:hunter2@x".to_owned()));
     assert!(!format!("{broken:?}").contains("hunter2"), "{broken:?}");
 }
 
@@ -77,11 +76,31 @@ fn tokens_follow_the_https_proxy_and_mail_the_one_for_all() {
     for (variables, tokens, mail) in [
         (&[][..], "direct", "direct"),
         (&[https], "http://w:1 ($HTTPS_PROXY)", "direct"),
-        (&[all], "socks5://s:1080 ($ALL_PROXY)", "socks5://s:1080 ($ALL_PROXY)"),
-        (&[https, all], "http://w:1 ($HTTPS_PROXY)", "socks5://s:1080 ($ALL_PROXY)"),
-        (&[("HTTPS_PROXY", ""), all], "socks5://s:1080 ($ALL_PROXY)", "socks5://s:1080 ($ALL_PROXY)"),
-        (&[https, ("https_proxy", "l:1")], "http://l:1 ($https_proxy)", "direct"),
-        (&[("http_proxy", "w:1"), ("HTTP_PROXY", "w:1")], "direct", "direct"),
+        (
+            &[all],
+            "socks5://s:1080 ($ALL_PROXY)",
+            "socks5://s:1080 ($ALL_PROXY)",
+        ),
+        (
+            &[https, all],
+            "http://w:1 ($HTTPS_PROXY)",
+            "socks5://s:1080 ($ALL_PROXY)",
+        ),
+        (
+            &[("HTTPS_PROXY", ""), all],
+            "socks5://s:1080 ($ALL_PROXY)",
+            "socks5://s:1080 ($ALL_PROXY)",
+        ),
+        (
+            &[https, ("https_proxy", "l:1")],
+            "http://l:1 ($https_proxy)",
+            "direct",
+        ),
+        (
+            &[("http_proxy", "w:1"), ("HTTP_PROXY", "w:1")],
+            "direct",
+            "direct",
+        ),
     ] {
         let egress = environment(variables);
         let host = "x.example";
@@ -102,7 +121,10 @@ fn a_proxy_for_tokens_only_can_be_named_to_whose_mail_does_not_get_through() {
 #[test]
 fn exceptions_are_those_of_curl() {
     let lists = [
-        ("no_proxy", "corp.example, .dotted.example,10.0.0.0/8 192.168.1.5"),
+        (
+            "no_proxy",
+            "corp.example, .dotted.example,10.0.0.0/8 192.168.1.5",
+        ),
         ("NO_PROXY", "ignored.example"),
     ];
     let egress = environment(&[&[("ALL_PROXY", "a:1")][..], &lists].concat());
@@ -135,7 +157,15 @@ fn this_machine_is_reached_directly_unless_the_file_says_otherwise() {
         &[("ALL_PROXY", "a:1"), ("NO_PROXY", "x.example")],
     ] {
         let egress = environment(variables);
-        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "a.localhost"] {
+        for host in [
+            "localhost",
+            "LOCALHOST",
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "[::1]",
+            "a.localhost",
+        ] {
             assert!(egress.for_mail(host).is_none(), "{host}");
             assert!(egress.for_tokens(host).is_none(), "{host}");
             assert!(written.for_mail(host).is_some(), "{host}");
