@@ -30,6 +30,9 @@ pub enum EgressError {
     /// The password cannot be had.
     #[error("its password cannot be read: {0}")]
     Secret(String),
+    /// No connection with the proxy.
+    #[error("it cannot be reached: {0}; check its address and port, and whether it runs")]
+    Unreachable(io::Error),
     /// The connection with the proxy failed.
     #[error("the connection with it broke off: {0}")]
     Broken(io::Error),
@@ -117,7 +120,8 @@ impl EgressError {
             | Self::Refused { .. }
             | Self::NoTunnels(_)
             | Self::BadTarget(_) => true,
-            Self::Broken(_)
+            Self::Unreachable(_)
+            | Self::Broken(_)
             | Self::Closed(_)
             | Self::TooLong
             | Self::CannotReach { .. }
@@ -311,9 +315,14 @@ async fn socks5(
                 .await
         }
     };
-    opened
-        .map(Socks5Stream::into_inner)
-        .map_err(|error| in_words(error, &authority(host, port)))
+    opened.map(Socks5Stream::into_inner).map_err(|error| {
+        match in_words(error, &authority(host, port)) {
+            EgressError::WantsLogin(schemes) if login.is_some() => {
+                EgressError::LoginRefused(schemes)
+            }
+            error => error,
+        }
+    })
 }
 
 fn in_words(error: Socks, target: &str) -> EgressError {

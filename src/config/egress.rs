@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use super::SecretSource;
+use super::{Provider, SecretSource};
 
 /// The port of a SOCKS proxy that is named without one, as everywhere. HTTP proxies have no such port that all agree upon.
 const SOCKS_PORT: u16 = 1080;
@@ -121,6 +121,52 @@ impl Egress {
         match self.for_mail(host) {
             None => self.for_tokens(host),
             Some(_) => None,
+        }
+    }
+}
+
+impl Provider {
+    /// Which way tokens and mail leave this machine, in words; `None` if no proxy has a part in it.
+    pub fn way_out(&self) -> Option<String> {
+        let way = |proxy: Option<&Arc<Proxy>>| match proxy {
+            Some(proxy) => format!("through the proxy {proxy}"),
+            None => "directly".to_owned(),
+        };
+        let tokens = self.token_host();
+        let tokens = tokens.map(|host| way(self.egress.for_tokens(&host)));
+        let servers = [&self.imap, &self.pop3, &self.smtp].into_iter().flatten();
+        let each = |host: &str| (host.to_owned(), way(self.egress.for_mail(host)));
+        let mail: Vec<_> = servers.map(|server| each(&server.host)).collect();
+        let mut ways = tokens.iter().chain(mail.iter().map(|(_, way)| way));
+        if ways.all(|way| way == "directly") {
+            return None;
+        }
+        Some(match (tokens, mail_way(mail)) {
+            (Some(tokens), mail) if mail == format!("mail goes {tokens}") => {
+                format!("tokens and mail go {tokens}")
+            }
+            (Some(tokens), mail) => format!("tokens go {tokens}, {mail}"),
+            (None, mail) => mail,
+        })
+    }
+
+    /// The host of the token endpoint, as far as it is known without asking; none if it is on this machine and in clear.
+    fn token_host(&self) -> Option<String> {
+        let issuer = || Url::parse(self.issuer.as_deref()?).ok();
+        let url = self.token_url.clone().or_else(issuer)?;
+        let host = url.host_str().filter(|_| url.scheme() == "https")?;
+        Some(host.to_owned())
+    }
+}
+
+/// The way of mail, host by host where hosts differ.
+fn mail_way(mut mail: Vec<(String, String)>) -> String {
+    match mail.first().cloned() {
+        Some((_, way)) if mail.iter().all(|(_, other)| *other == way) => format!("mail goes {way}"),
+        _ => {
+            mail.dedup();
+            let each = mail.iter().map(|(host, way)| format!("{host} goes {way}"));
+            each.collect::<Vec<_>>().join(", ")
         }
     }
 }
