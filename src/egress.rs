@@ -188,8 +188,9 @@ async fn connect(
     let answer = answer(&mut stream).await?;
     match answer.status {
         200..=299 => Ok(stream),
-        407 if login.is_some() => Err(EgressError::LoginRefused(answer.schemes)),
-        407 => Err(EgressError::WantsLogin(answer.schemes)),
+        // 401 is what tinyproxy says to a wrong login.
+        401 | 407 if login.is_some() => Err(EgressError::LoginRefused(answer.schemes)),
+        401 | 407 => Err(EgressError::WantsLogin(answer.schemes)),
         403 => Err(EgressError::Refused {
             target: target.to_owned(),
             code: "403".to_owned(),

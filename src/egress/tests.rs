@@ -224,9 +224,17 @@ async fn a_refusal_is_told_in_words_with_what_to_do() {
 
 #[tokio::test]
 async fn a_wrong_login_is_not_called_a_missing_one_and_stands_nowhere() {
+    for status in [401, 407] {
+        told_of_a_wrong_login(status).await;
+    }
+}
+
+async fn told_of_a_wrong_login(status: u16) {
     let steps = vec![
         Step::HearRequest,
-        say("HTTP/1.1 407 bWU6aHVudGVyMg==\r\nX: me:hunter2\r\n\r\n"),
+        say(format!(
+            "HTTP/1.1 {status} bWU6aHVudGVyMg==\r\nX: me:hunter2\r\n\r\n"
+        )),
     ];
     let (proxy, _playing) = proxy(ProxyKind::Http, steps).await;
     let proxy = with_login(proxy, "me", "hunter2");

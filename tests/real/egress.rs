@@ -22,7 +22,7 @@ fn egress(scheme: &str) -> String {
 }
 
 /// Authorised, with everything about the provider behind the proxy, and running.
-fn hidden(account: &str, way: &str, egress: &str) -> Wicket {
+fn hidden(account: &str, way: &'static str, egress: &str) -> Wicket {
     let proxies = lab().proxies();
     let host = word(proxies, "host");
     let plan = Plan::new()
@@ -67,7 +67,7 @@ fn tokens_and_mail_go_through_http_connect() {
     wicket.logs_in("imap", account);
     assert_eq!(lab().token_requests("refresh_token", account), 1);
     // The exchange at `authorize`, and the renewal.
-    assert_eq!(connections(&proxies["https"]), tokens + 2);
+    assert!(connections(&proxies["https"]) >= tokens + 2);
     for (protocol, before) in PROTOCOLS.iter().zip(before) {
         assert!(
             connections(&proxies[*protocol]["starttls"]) > before,
