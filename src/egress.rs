@@ -42,7 +42,7 @@ pub enum EgressError {
     /// What came is not what such a proxy says.
     #[error("it does not answer as {} proxy does; {}", article(*.0), hint(*.0))]
     Foreign(ProxyKind),
-    /// The answer is longer than [`MAX_ANSWER`].
+    /// The answer is longer than any that makes sense.
     #[error("its answer is longer than {} KiB", MAX_ANSWER / 1024)]
     TooLong,
     /// It wants to know who we are, and we have nothing to say.

@@ -256,7 +256,7 @@ pub struct Source {
 #[derive(Debug)]
 pub enum Egress {
     Url(SecretString),
-    Table(EgressTable),
+    Table(Box<EgressTable>),
 }
 
 /// `egress = { url = "…", user = "…", password = { file = "…" } }`
@@ -369,7 +369,7 @@ impl<'de> Deserialize<'de> for Egress {
         let expecting = "a string, or a table { url = …, user = …, password = … }";
         match text_or_table(from, expecting)? {
             Kind::Text(text) => Ok(Self::Url(text.into())),
-            Kind::Table(table) => Ok(Self::Table(table)),
+            Kind::Table(table) => Ok(Self::Table(Box::new(table))),
             Kind::List(_) => Err(de::Error::custom(expecting)),
         }
     }

@@ -12,8 +12,8 @@ Every further line on stdin is a JSON command, and each is answered by one line:
       makes a second IMAP, POP3 and SMTP front with a certificate of the right CA for another host name;
       {"imap": …, "pop3": …, "smtp": …, "logs": […]}
   {"proxies": true}
-      makes the same front, an https front of the OAuth provider with that certificate, and two proxies that alone can resolve
-      its host name: tinyproxy with a login, and microsocks with one;
+      makes such a front once more, an https front of the OAuth provider with the same certificate, and two proxies that alone
+      can resolve its host name: tinyproxy and microsocks, each with a login;
       {"host": …, "imap": …, "pop3": …, "smtp": …, "https": N, "http": N, "socks5": N, "user": …, "password": …, "log": …}
 
 Every mailbox under example.test exists. Only XOAUTH2 and OAUTHBEARER are accepted, as the big providers do it.
@@ -37,8 +37,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DOMAIN = "example.test"
-FRONT = "elsewhere"
-HIDDEN_HOST = "elsewhere.test"
+HIDDEN_HOST = "hidden.test"
 PROXY_USER = "scanner"
 PROXY_PASSWORD = "proxy-sesame-9"
 READY_WITHIN = 60
@@ -437,7 +436,6 @@ class Lab:
         self.servers = []
         self.mail = folder / "mail"
         self.trust = None
-        self.front = None
 
     def start(self):
         self.folder.chmod(0o755)  # Dovecot's and Postfix's own users pass through
@@ -526,23 +524,24 @@ class Lab:
         return {"smtp": f"127.0.0.1:{port}", "log": str(server.log)}
 
     def start_wrong_name(self):
-        if self.front is None:
-            leaf = make_leaf(self.folder, FRONT, f"DNS:{HIDDEN_HOST}")
-            self.deadline = time.monotonic() + READY_WITHIN
-            mailboxes = self.start_dovecot(f"{FRONT}-dovecot", leaf, lmtp=False)
-            submission = self.start_postfix(f"{FRONT}-postfix", leaf, mailboxes["sasl"])
-            self.front = endpoints(mailboxes, submission) | {
-                "logs": [str(self.folder / f"{FRONT}-dovecot/dovecot.log"),
-                         str(self.folder / f"{FRONT}-postfix/postfix.log")],
-            }
-        return self.front
+        return self.start_front("elsewhere", "elsewhere.test")
+
+    def start_front(self, name, host):
+        """A second way into the same mailboxes, with a certificate for this host."""
+        leaf = make_leaf(self.folder, name, f"DNS:{host}")
+        self.deadline = time.monotonic() + READY_WITHIN
+        mailboxes = self.start_dovecot(f"{name}-dovecot", leaf, lmtp=False)
+        submission = self.start_postfix(f"{name}-postfix", leaf, mailboxes["sasl"])
+        return endpoints(mailboxes, submission) | {
+            "logs": [str(self.folder / f"{name}-dovecot/dovecot.log"),
+                     str(self.folder / f"{name}-postfix/postfix.log")],
+        }
 
     def start_proxies(self):
         """Nobody but the proxies knows the host of what is behind them: they have a hosts file of their own."""
-        front = self.start_wrong_name()
+        front = self.start_front("hidden", HIDDEN_HOST)
         https, connect, socks5 = free_ports(3)
-        certificate, key = self.folder / f"{FRONT}.pem", self.folder / f"{FRONT}.key"
-        TlsFront(https, self.oidc, certificate, key)
+        TlsFront(https, self.oidc, self.folder / "hidden.pem", self.folder / "hidden.key")
         hosts = self.folder / "proxies-hosts"
         hosts.write_text(f"127.0.0.1 localhost\n127.0.0.1 {HIDDEN_HOST}\n")
         log = self.folder / "tinyproxy.log"

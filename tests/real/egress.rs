@@ -100,7 +100,7 @@ fn doctor_names_the_proxy_in_every_step_it_has_a_part_in() {
     let proxy = format!("http://127.0.0.1:{} (egress)", lab().proxies()["http"]);
     for said in [
         format!("tokens and mail go through the proxy {proxy}"),
-        "it resolves elsewhere.test itself".to_owned(),
+        "it resolves hidden.test itself".to_owned(),
         format!("answers over verified TLS through the proxy {proxy}"),
     ] {
         assert!(told.contains(&said), "{said}: {told}");

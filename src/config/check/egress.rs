@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
 use serde_spanned::Spanned;
 
 use super::super::egress::{Egress, Origin, Proxy, ProxyLogin, parse};
@@ -24,12 +25,12 @@ impl Checker {
         };
         let span = written.span();
         let proxy = match written.into_inner() {
-            shape::Egress::Url(text) if secrecy::ExposeSecret::expose_secret(&text) == "none" => {
+            shape::Egress::Url(text) if text.expose_secret() == "none" => {
                 return Egress::Direct;
             }
             shape::Egress::Url(text) => parse(&text, Origin::File)
                 .map_err(|fault| Problem::at(span, format!("this proxy {fault}")).hint(HINT)),
-            shape::Egress::Table(table) => match self.table(table, &span) {
+            shape::Egress::Table(table) => match self.table(*table, &span) {
                 Some(proxy) => proxy,
                 None => return Egress::Direct,
             },
