@@ -396,6 +396,7 @@ impl House {
             (Some(endpoint), Some(tls)) => Ok(Dialler {
                 protocol: *protocol,
                 endpoint: endpoint.clone(),
+                egress: provider.egress.clone(),
                 tls: Arc::clone(tls),
                 timeouts: self.config.timeouts.clone(),
                 known: Arc::default(),

@@ -16,7 +16,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -24,8 +23,10 @@ use serde::de::IgnoredAny;
 use tracing::warn;
 use url::Url;
 
+use super::connector::{Connector, ProxyError};
 use super::response::{RawError, printable};
 use super::secrets::Secrets;
+use crate::config::Egress;
 
 /// Octets of the largest answer that is read.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -37,7 +38,7 @@ const SKEW_WORTH_A_WARNING: i64 = 60;
 /// An HTTP client that speaks to one provider. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    inner: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    inner: Client<HttpsConnector<Connector>, Full<Bytes>>,
     limit: Duration,
     skew: Arc<AtomicI64>,
 }
@@ -58,6 +59,16 @@ pub enum HttpError {
         host: String,
         /// What the network or TLS said.
         reason: String,
+    },
+    /// A proxy on the way makes no connection, so the request was not seen by anybody.
+    #[error("cannot reach {host}: {reason}")]
+    Proxy {
+        /// The host of the URL.
+        host: String,
+        /// Which proxy, and what it did.
+        reason: String,
+        /// Whether somebody must change something; else trying again is right.
+        is_config: bool,
     },
     /// The request was sent, the answer did not come. The provider may have acted on it.
     #[error("{host} did not answer: {reason}")]
@@ -99,7 +110,7 @@ impl HttpError {
     /// Whether the provider may have acted on the request although no answer was read.
     pub fn may_have_acted(&self) -> bool {
         match self {
-            Self::Insecure { .. } | Self::Unreachable { .. } => false,
+            Self::Insecure { .. } | Self::Unreachable { .. } | Self::Proxy { .. } => false,
             Self::Lost { .. } | Self::TooLarge { .. } => true,
             Self::Status { status, .. } => {
                 status.is_success() || matches!(status.as_u16(), 408 | 500 | 502 | 504)
@@ -117,13 +128,13 @@ impl HttpError {
 }
 
 impl HttpClient {
-    /// A client with the provider's TLS configuration, whose every request ends within `limit`.
-    pub fn new(tls: &Arc<rustls::ClientConfig>, limit: Duration) -> Self {
+    /// A client with the provider's TLS configuration and way out, whose every request ends within `limit`.
+    pub fn new(tls: &Arc<rustls::ClientConfig>, egress: Egress, limit: Duration) -> Self {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(rustls::ClientConfig::clone(tls))
             .https_or_http()
             .enable_http1()
-            .build();
+            .wrap_connector(Connector::new(egress, limit));
         // Requests are an hour apart: a pooled connection would be a half-dead one, whose failure looks like a lost answer.
         let inner = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
@@ -208,7 +219,13 @@ impl HttpClient {
     ) -> Result<Response<Vec<u8>>, HttpError> {
         let response = self.inner.request(request).await.map_err(|error| {
             let (host, reason) = (host.to_owned(), innermost(&error));
-            if error.is_connect() {
+            if let Some(is_config) = of_proxy(&error) {
+                HttpError::Proxy {
+                    host,
+                    reason,
+                    is_config,
+                }
+            } else if error.is_connect() {
                 HttpError::Unreachable { host, reason }
             } else {
                 HttpError::Lost { host, reason }
@@ -392,12 +409,22 @@ fn host(uri: &Uri) -> String {
 }
 
 /// The cause at the bottom of an error, which is the one that says something.
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    printable(&deepest(error).to_string(), 400)
+}
+
+fn deepest<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;
     }
-    printable(&deepest.to_string(), 200)
+    deepest
+}
+
+/// Whether a proxy is to blame, and then whether somebody must change something.
+fn of_proxy(error: &(dyn Error + 'static)) -> Option<bool> {
+    let error = deepest(error).downcast_ref::<ProxyError>()?;
+    Some(error.is_config)
 }
 
 #[cfg(test)]

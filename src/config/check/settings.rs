@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_spanned::Spanned;
@@ -11,7 +12,7 @@ use super::super::problem::Problem;
 use super::super::shape::{self, Field};
 use super::super::surroundings::Surroundings;
 use super::super::{
-    DEFAULT_CONSOLE, DEFAULT_LEVEL, Limits, Log, Notify, SecretSource, Timeouts, VAULT_KEY,
+    DEFAULT_CONSOLE, DEFAULT_LEVEL, Egress, Limits, Log, Notify, SecretSource, Timeouts, VAULT_KEY,
 };
 use super::{Checker, url, value};
 
@@ -101,7 +102,11 @@ impl Checker {
             }
             Some(address)
         });
-        Notify { command, webhook }
+        Notify {
+            command,
+            webhook,
+            egress: Egress::Environment(Arc::clone(&self.environment)),
+        }
     }
 
     pub(super) fn timeouts(&mut self, shape: shape::Timeouts) -> Timeouts {

@@ -76,7 +76,7 @@ impl Messenger {
         Ok(Self {
             command: notify.command.clone(),
             webhook: notify.webhook.clone(),
-            http: HttpClient::new(&tls::upstream(None)?, TIME),
+            http: HttpClient::new(&tls::upstream(None)?, notify.egress.clone(), TIME),
         })
     }
 
@@ -177,7 +177,7 @@ mod tests {
         let words = ["sh", "-c", script].map(str::to_owned);
         Messenger::new(&Notify {
             command: Some(words.into()),
-            webhook: None,
+            ..Notify::default()
         })
         .expect("TLS")
     }
@@ -207,7 +207,7 @@ mod tests {
             .expect("delivered");
         let nowhere = Messenger::new(&Notify {
             command: Some(vec!["/nowhere/tell-me".into()]),
-            webhook: None,
+            ..Notify::default()
         });
         let missing = nowhere.expect("TLS").deliver(&[notice()]).await;
         assert!(matches!(missing, Err(DeliveryError::Command { .. })));
@@ -222,8 +222,8 @@ mod tests {
         let endpoint = Endpoint::replying(replies).await;
         let address = endpoint.url.join("/hooks/s3cret").expect("a URL");
         let messenger = Messenger::new(&Notify {
-            command: None,
             webhook: Some(SecretSource::Inline(address.as_str().into())),
+            ..Notify::default()
         });
         let messenger = messenger.expect("TLS");
         messenger.deliver(&[notice()]).await.expect("delivered");
