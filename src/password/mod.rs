@@ -13,6 +13,7 @@ mod candidates;
 mod hash;
 mod named;
 mod remembered;
+mod scheme;
 mod workers;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use zeroize::Zeroizing;
 
 pub use hash::{HashError, generate, hash};
 pub use named::{NamedError, NamedPassword, add, list, remove};
+pub use scheme::{Scheme, Unfit};
 
 use crate::config::{Account, Provider};
 use crate::dialogue::Credentials;
