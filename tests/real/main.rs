@@ -4,6 +4,7 @@
 mod browser;
 mod clients;
 mod lab;
+mod learning;
 mod mail;
 mod secrecy;
 mod stages;
