@@ -1,7 +1,7 @@
 //! `mailwicket password import`: takes over the hashes of an htpasswd file or of Dovecot's passwd-file.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,38 +17,11 @@ use crate::vault::Vault;
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
 /// Dovecot's names for hashes that are taken.
-const TAKEN: [&str; 5] = [
-    "CRYPT",
-    "BLF-CRYPT",
-    "SHA512-CRYPT",
-    "SHA256-CRYPT",
-    "ARGON2ID",
-];
+const TAKEN: &str = "CRYPT BLF-CRYPT SHA512-CRYPT SHA256-CRYPT ARGON2ID";
 
 /// Others that it has.
-const NOT_TAKEN: [&str; 21] = [
-    "PLAIN",
-    "CLEAR",
-    "CLEARTEXT",
-    "PLAIN-TRUNC",
-    "PLAIN-MD5",
-    "PLAIN-MD4",
-    "LDAP-MD5",
-    "MD5",
-    "MD5-CRYPT",
-    "DES-CRYPT",
-    "CRAM-MD5",
-    "DIGEST-MD5",
-    "SMD5",
-    "SHA",
-    "SHA1",
-    "SSHA",
-    "SSHA256",
-    "SSHA512",
-    "ARGON2I",
-    "SCRAM-SHA-256",
-    "PBKDF2",
-];
+const NOT_TAKEN: &str = "PLAIN CLEAR CLEARTEXT PLAIN-TRUNC PLAIN-MD4 PLAIN-MD5 LDAP-MD5 MD5 MD5-CRYPT DES-CRYPT CRAM-MD5 DIGEST-MD5 \
+                         HMAC-MD5 SMD5 SHA SHA1 SHA256 SHA512 SSHA SSHA256 SSHA512 ARGON2I PBKDF2 OTP SCRAM-SHA-1 SCRAM-SHA-256";
 
 /// Which hashes go where.
 #[derive(Debug, Args)]
@@ -104,23 +77,16 @@ pub(super) fn import(
         }
         let entry = Entry::parse(line);
         let login = entry.as_ref().map_or("?", |entry| entry.login);
-        let taken = match &entry {
-            Some(entry) => take(vault, config, only, args.name.as_deref(), entry),
-            None => Err(Obstacle::Form),
-        };
-        let words = match taken {
+        let done = entry.as_ref().ok_or(Obstacle::Form);
+        let done = done.and_then(|entry| take(vault, config, only, args.name.as_deref(), entry));
+        match &done {
             Ok(Done::Skipped) => continue,
-            Ok(Done::Imported { account, name }) => {
-                imported += 1;
-                format!("imported as {name:?} of {account}")
-            }
-            Ok(Done::Known { account }) => format!("{account} has this password already"),
-            Err(obstacle) => {
-                left += 1;
-                format!("needs a human: {obstacle}")
-            }
-        };
-        writeln!(streams.out, "{number}: {}: {words}", login.escape_debug())?;
+            Ok(Done::Known { .. }) => {}
+            Ok(Done::Imported { .. }) => imported += 1,
+            Err(_) => left += 1,
+        }
+        let login = login.escape_debug();
+        writeln!(streams.out, "{number}: {login}: {}", words(&done))?;
     }
     writeln!(
         streams.words,
@@ -132,14 +98,27 @@ pub(super) fn import(
     }
 }
 
+fn words(done: &Result<Done, Obstacle>) -> String {
+    match done {
+        Ok(Done::Imported { account, name }) => format!("imported as {name:?} of {account}"),
+        Ok(Done::Known { account }) => format!("{account} has this password already"),
+        Ok(Done::Skipped) => "of another account".to_owned(),
+        Err(obstacle) => format!("needs a human: {obstacle}"),
+    }
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, PasswordError> {
     let named =
         |source: io::Error| io::Error::new(source.kind(), format!("{}: {source}", path.display()));
-    let length = fs::metadata(path).map_err(named)?.len();
-    if length > FILE_MAX {
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(named)?;
+    file.take(FILE_MAX + 1)
+        .read_to_end(&mut text)
+        .map_err(named)?;
+    if text.len() as u64 > FILE_MAX {
         return Err(named(io::Error::other("it is larger than 4 MiB")).into());
     }
-    Ok(fs::read(path).map_err(named)?)
+    Ok(text)
 }
 
 /// A line of either form.
@@ -166,14 +145,14 @@ impl<'a> Entry<'a> {
 
     /// The hash, if it is of a kind that is taken.
     fn hash(&self) -> Result<&'a str, Obstacle> {
-        let is = |label: &str, words: &[&'static str]| {
-            let mut words = words.iter();
-            words.find(|word| label.eq_ignore_ascii_case(word)).copied()
+        let word_of = |words: &'static str, label: &str| {
+            let mut words = words.split(' ');
+            words.find(|word| label.eq_ignore_ascii_case(word))
         };
         match self.label {
-            Some(label) if is(label, &TAKEN).is_none() => {
+            Some(label) if word_of(TAKEN, label).is_none() => {
                 // Only what is no secret is repeated: braces may belong to a password.
-                Err(Obstacle::Label(is(label, &NOT_TAKEN).unwrap_or("…")))
+                Err(Obstacle::Label(word_of(NOT_TAKEN, label).unwrap_or("…")))
             }
             _ => {
                 Scheme::of(self.hash)?;
@@ -227,6 +206,7 @@ fn take(
 mod tests {
     use super::super::tests::{Printed, configured, with_streams};
     use super::*;
+    use std::fs;
 
     const BCRYPT: &str = "$2y$05$Tms7POGqKriq90uGtJxGl.32pSHJCVEJtKydN6KN.IS686UQBI9JG";
     const SHA512: &str = "$6$saltstring$w2mbEFgAFKLA5.2Xh2rlACVYN3x/WkM5p0ancwSGBJmVeJRHQ0n5w.iIEk2LJbN7TXLZELR88InvKcY7sPgmT.";
