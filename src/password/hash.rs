@@ -15,10 +15,10 @@ const ALPHABET: &[u8; 32] = b"23456789abcdefghijkmnpqrstuvwxyz";
 /// 16 characters are 80 bits, and as much as many devices take.
 const GENERATED_LEN: usize = 16;
 
-/// Why no hash or password was made: the system has no randomness, or the password is longer than 4 GiB.
+/// Why no hash or password was made: the system has no randomness, the password is longer than 4 GiB, or mailwicket is ending.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make a password hash: {0}")]
-pub struct HashError(String);
+pub struct HashError(pub(super) String);
 
 /// What one hash costs.
 #[derive(Clone)]

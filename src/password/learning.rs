@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::candidates::{Door, Known};
+use super::hash::HashError;
 use super::named::{self, Kept, NamedError, NamedPassword};
 use super::uses::Tag;
 use super::{Attempt, Passwords, Refusal};
@@ -164,8 +165,12 @@ impl Passwords {
         known: &Arc<Known>,
         attempt: &Attempt<'_>,
     ) -> Result<Tag, Refusal> {
-        let length = attempt.password.len();
-        if known.window_for(attempt).is_none() || !(1..=ADOPTED_MAX).contains(&length) {
+        if known.window_for(attempt).is_none() {
+            return Err(Refusal::Wrong);
+        }
+        if !(1..=ADOPTED_MAX).contains(&attempt.password.len()) {
+            let account = &door.account.address;
+            tracing::info!(stage = %Stage::Password, account, source = %attempt.source, "not learned: the password is empty or longer than 1024 octets");
             return Err(Refusal::Wrong);
         }
         // One at a time, and each looks again: what the one before presented is known by now, and its window is gone.
@@ -224,14 +229,14 @@ impl Passwords {
     ) -> Result<Option<Tag>, Refusal> {
         let ticket = self.workers.ticket().ok_or(Refusal::Crowded)?;
         let hash = ticket.make(&self.cost, attempt.password.clone()).await;
-        let hash = hash.ok_or(Refusal::Crowded)?;
+        let hash = hash.map_err(|error| Refusal::Vault(error.into()))?;
         let tag = Tag::of(&hash);
         let (vault, account) = (self.vault.clone(), door.account.clone());
         let (seen, now) = (window.clone(), attempt.now);
         let adopting = move || adopt(&vault, &account, &seen, hash, now);
-        // It only fails when the process ends.
         let adopted = tokio::task::spawn_blocking(adopting).await;
-        let adopted = adopted.map_err(|_| Refusal::Crowded)?;
+        let adopted =
+            adopted.unwrap_or_else(|_| Err(HashError("mailwicket is ending".to_owned()).into()));
         if !adopted.map_err(Refusal::Vault)? {
             return Ok(None);
         }

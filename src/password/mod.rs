@@ -156,6 +156,7 @@ impl Attempt<'_> {
 enum Refusal {
     Wrong,
     Crowded,
+    /// Trouble with what is kept, or with keeping what was learned.
     Vault(NamedError),
 }
 

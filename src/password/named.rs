@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::MAX_PER_ACCOUNT;
+use super::hash::HashError;
 use super::learning::Window;
 use crate::config::Account;
 use crate::protocol::Protocol;
@@ -98,6 +99,9 @@ pub enum NamedError {
     /// The account has as many passwords as a wrong one may be checked against.
     #[error("{0} has {MAX_PER_ACCOUNT} passwords, which is the most; remove one first")]
     Full(String),
+    /// No hash was made of a password that was to be learned.
+    #[error(transparent)]
+    Hash(#[from] HashError),
     /// A window was to be opened from nowhere or from too many addresses.
     #[error("{0}")]
     TooWide(String),

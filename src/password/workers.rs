@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
-use super::hash::{self, Cost};
+use super::hash::{self, Cost, HashError};
 
 /// Hashes at once: 19 MiB and a core each.
 const RUNNING: usize = 2;
@@ -55,17 +55,19 @@ impl Ticket<'_> {
         self.in_turn(verify).await.unwrap_or(false)
     }
 
-    /// A new hash of `password`; `None` where the system has no randomness.
+    /// A new hash of `password`.
     pub(super) async fn make(
         &self,
         cost: &Cost,
         password: Arc<Zeroizing<Vec<u8>>>,
-    ) -> Option<String> {
+    ) -> Result<String, HashError> {
         let cost = cost.clone();
-        let make = move || hash::hash_at(&cost, &password).ok();
-        self.in_turn(make).await.flatten()
+        let make = move || hash::hash_at(&cost, &password);
+        let made = self.in_turn(make).await;
+        made.unwrap_or_else(|| Err(HashError("mailwicket is ending".to_owned())))
     }
 
+    /// What `work` gives in its turn; `None` only when the process ends.
     async fn in_turn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
