@@ -167,8 +167,10 @@ impl Daemon {
             Ok(()) => {
                 former.done.cancel();
                 // An answer of a token endpoint that is under way may hold a rotated token.
-                self.tasks
-                    .spawn(async move { former.tokens.settle().await });
+                self.tasks.spawn(async move {
+                    former.passwords.uses().settle().await;
+                    former.tokens.settle().await;
+                });
                 self.settle();
                 Ok(())
             }
@@ -191,6 +193,7 @@ impl Daemon {
             // What does not end now ends with the process.
             let _ = timeout(LAST, self.tasks.wait()).await;
         }
+        self.house.passwords.uses().settle().await;
         // An answer of a token endpoint that is under way may hold a rotated token; its request has a time limit of its own.
         self.house.tokens.settle().await;
     }
@@ -289,10 +292,13 @@ impl Daemon {
     fn settle(&self) {
         let House {
             config,
+            passwords,
             tokens,
             done,
             ..
         } = &self.house;
+        self.tasks
+            .spawn(passwords.uses().clone().keep(done.clone()));
         self.tasks
             .spawn(tokens.clone().upkeep(config.accounts.clone(), done.clone()));
         for open in &self.open {
@@ -350,12 +356,16 @@ impl House {
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;
         // What is known of tokens lives on with the vault they are kept in: a rotated one that could not be written yet, and what
         // the provider said about asking again.
-        let tokens = former
-            .filter(|former| former.keeps_in(&config))
-            .map_or_else(
-                || Tokens::new(vault.clone(), config.timeouts.token),
-                |former| former.tokens.clone(),
-            );
+        let former = former.filter(|former| former.keeps_in(&config));
+        let tokens = former.map_or_else(
+            || Tokens::new(vault.clone(), config.timeouts.token),
+            |former| former.tokens.clone(),
+        );
+        let passwords = Passwords::new(&config.accounts, vault);
+        let passwords = match former {
+            Some(former) => passwords.after(&former.passwords),
+            None => passwords,
+        };
         let mut tls = HashMap::new();
         for provider in &config.providers {
             let config =
@@ -366,7 +376,7 @@ impl House {
             tls.insert(provider.name.clone(), config);
         }
         Ok(Self {
-            passwords: Arc::new(Passwords::new(&config.accounts, vault)),
+            passwords: Arc::new(passwords),
             tokens,
             profiles: Arc::default(),
             tls,

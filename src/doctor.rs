@@ -105,13 +105,20 @@ impl Walk<'_> {
     fn passwords(&mut self, vault: &Vault) {
         let begun = Instant::now();
         let address = &self.account.address;
+        let now = jiff::Timestamp::now();
         let found = match password::list(vault, address) {
-            Ok(named) => match named.len() + self.account.password_hashes.len() {
-                0 => Err(format!(
-                    "no local password yet, so nobody can log in; run: mailwicket password add {address}"
-                )),
-                count => Ok(format!("local passwords: {count}")),
-            },
+            Ok(named) => {
+                let good = named.iter().filter(|named| !named.is_over(now)).count();
+                match (good + self.account.password_hashes.len(), named.len()) {
+                    (0, 0) => Err(format!(
+                        "no local password yet, so nobody can log in; run: mailwicket password add {address}"
+                    )),
+                    (0, _) => Err(format!(
+                        "every local password has expired, so nobody can log in; run: mailwicket password list {address}"
+                    )),
+                    (count, _) => Ok(format!("local passwords: {count}")),
+                }
+            }
             Err(error) => Err(error.to_string()),
         };
         let found = found.map_err(|detail| Failure::new(Stage::Password, Cause::Config, detail));

@@ -5,6 +5,7 @@ mod browser;
 mod clients;
 mod egress;
 mod lab;
+mod learning;
 mod mail;
 mod secrecy;
 mod stages;

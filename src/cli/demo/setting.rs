@@ -167,6 +167,7 @@ fn add_password(vault: &Vault, account: &Account) -> Result<SecretString, Settin
         created: Timestamp::now(),
         from: Vec::new(),
         protocol: None,
+        expires: None,
     };
     password::add(vault, account, named)?;
     Ok(password)
