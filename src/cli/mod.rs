@@ -6,6 +6,7 @@ pub mod check;
 pub mod demo;
 pub mod doctor;
 pub mod password;
+pub mod revoke;
 pub mod run;
 pub mod status;
 
@@ -49,6 +50,8 @@ pub enum Command {
     Password(password::Args),
     /// Sign in at the provider for a mailbox
     Authorize(authorize::Args),
+    /// Take a sign-in back at the provider, and forget its tokens
+    Revoke(revoke::Args),
 }
 
 /// The options of every subcommand.
@@ -156,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(args, global),
         Command::Password(args) => password::command(args, global),
         Command::Authorize(args) => authorize::run(args, global),
+        Command::Revoke(args) => revoke::run(args, global),
     }
     .into()
 }

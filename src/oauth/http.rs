@@ -142,26 +142,48 @@ impl HttpClient {
     /// Sends one request and reads a whole JSON answer; anything else is an error, which quotes none of `secrets`.
     pub(super) async fn send(
         &self,
-        mut request: Request<Vec<u8>>,
+        request: Request<Vec<u8>>,
         secrets: &Secrets,
     ) -> Result<Response<Vec<u8>>, HttpError> {
         let host = host(request.uri());
+        only_json(self.answer(request, &host).await?, host, secrets)
+    }
+
+    /// As [`HttpClient::send`] for a request whose success is the status alone: then the body is anything, or nothing.
+    pub(super) async fn send_for_status(
+        &self,
+        request: Request<Vec<u8>>,
+        secrets: &Secrets,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
+        let host = host(request.uri());
+        let response = self.answer(request, &host).await?;
+        match response.status().is_success() {
+            true => Ok(response),
+            false => only_json(response, host, secrets),
+        }
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request<Vec<u8>>,
+        host: &str,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
         if !is_safe(request.uri()) {
-            return Err(HttpError::Insecure { host });
+            return Err(HttpError::Insecure { host: host.into() });
         }
         let agent = HeaderValue::from_static(concat!("mailwicket/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(USER_AGENT, agent);
-        let exchange = self.exchange(request.map(|body| Full::new(body.into())), &host);
+        let exchange = self.exchange(request.map(|body| Full::new(body.into())), host);
         let response = tokio::time::timeout(self.limit, exchange)
             .await
             .unwrap_or_else(|_| {
                 Err(HttpError::Lost {
-                    host: host.clone(),
+                    host: host.to_owned(),
                     reason: format!("nothing came within {:?}", self.limit),
                 })
             })?;
-        self.note_skew(response.headers(), &host);
-        only_json(response, host, secrets)
+        self.note_skew(response.headers(), host);
+        Ok(response)
     }
 
     async fn exchange(

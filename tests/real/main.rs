@@ -5,6 +5,7 @@ mod browser;
 mod clients;
 mod lab;
 mod mail;
+mod revoke;
 mod secrecy;
 mod stages;
 mod tokens;
