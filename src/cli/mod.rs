@@ -5,6 +5,8 @@ pub mod authorize;
 pub mod check;
 pub mod demo;
 pub mod doctor;
+pub mod import;
+mod new_file;
 pub mod password;
 pub mod revoke;
 pub mod run;
@@ -52,6 +54,8 @@ pub enum Command {
     Authorize(authorize::Args),
     /// Take a sign-in back at the provider, and forget its tokens
     Revoke(revoke::Args),
+    /// Turn another program's configuration into one of mailwicket
+    Import(import::Args),
 }
 
 /// The options of every subcommand.
@@ -160,6 +164,7 @@ pub fn main() -> ExitCode {
         Command::Password(args) => password::command(args, global),
         Command::Authorize(args) => authorize::run(args, global),
         Command::Revoke(args) => revoke::run(args, global),
+        Command::Import(args) => import::run(args, global),
     }
     .into()
 }
