@@ -3,9 +3,11 @@
 pub mod account;
 pub mod authorize;
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod doctor;
 pub mod import;
+pub mod man;
 mod new_file;
 pub mod password;
 pub mod revoke;
@@ -56,6 +58,10 @@ pub enum Command {
     Revoke(revoke::Args),
     /// Turn another program's configuration into one of mailwicket
     Import(import::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Print a manual page, for `man -l -`
+    Man(man::Args),
 }
 
 /// The options of every subcommand.
@@ -165,6 +171,8 @@ pub fn main() -> ExitCode {
         Command::Authorize(args) => authorize::run(args, global),
         Command::Revoke(args) => revoke::run(args, global),
         Command::Import(args) => import::run(args, global),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     }
     .into()
 }
