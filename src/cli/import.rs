@@ -50,10 +50,12 @@ fn import(file: &Path, out: Option<&Path>, global: &Global) -> Result<(), Exit> 
     })?;
     match out {
         None => print(import.toml.trim_end())?,
-        Some(path) => new_file::create(path, &import.toml).map_err(|error| {
-            say(&format!("error: cannot make {}: {error}", path.display()));
-            Exit::Failed
-        })?,
+        Some(path) => {
+            new_file::create(path, &import.toml, new_file::Readers::Owner).map_err(|error| {
+                say(&format!("error: cannot make {}: {error}", path.display()));
+                Exit::Failed
+            })?
+        }
     }
     report(file, &import);
     check(&import, out.unwrap_or(file), out.is_some(), global);

@@ -12,6 +12,7 @@ mod new_file;
 pub mod password;
 pub mod revoke;
 pub mod run;
+pub mod setup;
 pub mod status;
 
 use std::io::{self, IsTerminal, Write};
@@ -39,6 +40,8 @@ struct Cli {
 pub enum Command {
     /// See it work: a sandbox provider, the real proxy, and a message that travels; nothing to configure
     Demo(demo::Args),
+    /// Ask what is needed, write a configuration, and try it
+    Setup(setup::Args),
     /// Check the configuration and show everything that is wrong in it
     Check(check::Args),
     /// List, add and remove the mailboxes of the configuration
@@ -158,10 +161,15 @@ pub fn main() -> ExitCode {
             .into();
         }
     };
-    let global = &cli.global;
     let command = cli.command.unwrap_or(Command::Run(run::Args::default()));
+    perform(command, &cli.global).into()
+}
+
+/// Runs a command.
+fn perform(command: Command, global: &Global) -> Exit {
     match command {
         Command::Demo(args) => demo::run(args, global),
+        Command::Setup(args) => setup::run(args, global),
         Command::Check(args) => check::run(args, global),
         Command::Account(args) => account::run(args, global),
         Command::Run(args) => run::run(args, global),
@@ -174,7 +182,24 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     }
-    .into()
+}
+
+/// Runs the command that these words are, as a person would type them, with the configuration at `path`.
+fn perform_words(words: &[&str], path: &Path, global: &Global) -> Exit {
+    match Cli::try_parse_from(std::iter::once(&"mailwicket").chain(words)) {
+        Ok(Cli {
+            command: Some(command),
+            ..
+        }) => {
+            let global = Global {
+                config: Some(path.to_owned()),
+                ..global.clone()
+            };
+            perform(command, &global)
+        }
+        // Only if the words and the commands do not fit each other.
+        Ok(_) | Err(_) => Exit::Usage,
+    }
 }
 
 impl Global {
