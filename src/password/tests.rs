@@ -50,6 +50,7 @@ fn provider() -> Provider {
         smtp: None,
         mechanism: MechanismChoice::Auto,
         ca_file: None,
+        egress: Default::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod browser;
 mod clients;
+mod egress;
 mod lab;
 mod mail;
 mod revoke;

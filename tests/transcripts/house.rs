@@ -24,6 +24,12 @@ pub struct Plan {
     pub then: Then,
     /// More lines of configuration.
     pub more: &'static str,
+    /// The mail server's host.
+    pub host: &'static str,
+    /// A line about the way out.
+    pub egress: String,
+    /// Variables that the program gets.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Plan {
@@ -34,6 +40,9 @@ impl Plan {
             tokens: 9,
             then: Then::More,
             more: "",
+            host: "localhost",
+            egress: String::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -74,6 +83,7 @@ impl House {
             .arg("--config")
             .arg(&config)
             .env("HOME", folder.path())
+            .envs(plan.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -210,7 +220,8 @@ token-url = "{token_url}"
 scopes = ["mail"]
 mechanism = "xoauth2"
 ca-file = "ca.pem"
-{protocol} = {{ host = "localhost", port = {port}, tls = "{tls}" }}
+{egress}
+{protocol} = {{ host = "{host}", port = {port}, tls = "{tls}" }}
 
 [[listener]]
 protocol = "{protocol}"
@@ -223,6 +234,8 @@ provider = "x"
 password-hash = ["{hash}"]
 "#,
         more = plan.more,
+        host = plan.host,
+        egress = plan.egress,
         secret = words::CLIENT_SECRET,
         alice = words::ALICE,
         hash = hash(),
@@ -256,6 +269,12 @@ fn program() -> Command {
         "STATE_DIRECTORY",
         "NOTIFY_SOCKET",
         "HOME",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
     ] {
         command.env_remove(variable);
     }

@@ -214,6 +214,7 @@ pop3 = {{ host = "127.0.0.1", port = {pop3}, tls = "implicit" }}
 smtp = {{ host = "127.0.0.1", port = {smtp}, tls = "starttls" }}
 mechanism = "xoauth2"
 ca-file = "{CA}"
+egress = "none"                       # the sandbox is on this machine
 
 [[account]]
 address = "{ADDRESS}"
