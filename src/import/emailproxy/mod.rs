@@ -1,7 +1,7 @@
 //! The configuration of email-oauth2-proxy, turned into ours.
 //!
-//! Three steps: [`source`] reads what the file says, [`plan`] decides which provider, listener and account it makes, and [`write`] and
-//! [`explain`] put that into a file and into a report. The report goes through the file line by line, so that nothing is lost in silence.
+//! Three steps: `source` reads what the file says, `plan` decides which provider, listener and account it makes, and `write` and
+//! `explain` put that into a file and into a report. The report goes through the file line by line, so that nothing is lost in silence.
 //!
 //! The formats differ in three ways that matter. There, every account may use every server; here, a listener belongs to one provider.
 //! There, the mail program's password seals the tokens; here, it has nothing to do with them. There, secrets and tokens stand in the
