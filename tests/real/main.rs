@@ -7,6 +7,7 @@ mod egress;
 mod lab;
 mod learning;
 mod mail;
+mod revoke;
 mod secrecy;
 mod stages;
 mod tokens;
