@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod authorize;
+pub mod ca;
 pub mod check;
 pub mod demo;
 pub mod doctor;
@@ -49,6 +50,9 @@ pub enum Command {
     Password(password::Args),
     /// Sign in at the provider for a mailbox
     Authorize(authorize::Args),
+    /// The local CA, which mail programs have to trust where they use TLS
+    #[command(subcommand)]
+    Ca(ca::Args),
 }
 
 /// The options of every subcommand.
@@ -156,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(args, global),
         Command::Password(args) => password::command(args, global),
         Command::Authorize(args) => authorize::run(args, global),
+        Command::Ca(args) => ca::run(args, global),
     }
     .into()
 }

@@ -49,14 +49,22 @@ pub enum Kind {
     Grant,
     /// The local passwords.
     Passwords,
+    /// The local CA with its key.
+    Authority,
+    /// The certificate that the local CA made, with its key.
+    Leaf,
 }
 
 impl Kind {
+    const ALL: [Self; 4] = [Self::Grant, Self::Passwords, Self::Authority, Self::Leaf];
+
     /// The end of the file's name, which is sealed with the content.
     const fn word(self) -> &'static str {
         match self {
             Self::Grant => "grant",
             Self::Passwords => "passwords",
+            Self::Authority => "authority",
+            Self::Leaf => "leaf",
         }
     }
 
@@ -65,6 +73,10 @@ impl Kind {
         match self {
             Self::Grant => "authorize again: mailwicket authorize ACCOUNT",
             Self::Passwords => "set the passwords again: mailwicket password add ACCOUNT",
+            Self::Authority => {
+                "make a new CA, which mail programs must be told to trust: mailwicket ca rotate"
+            }
+            Self::Leaf => "start mailwicket again, which makes another",
         }
     }
 }
@@ -366,8 +378,8 @@ fn revision(slot: &Slot, sealed: &[u8]) -> Result<Revision, VaultError> {
 fn holds_records(folder: &Path) -> Result<bool, VaultError> {
     let names = file_names(folder)?;
     let is_record = |file: &String| {
-        let of = |kind| name::account(kind, file).is_some();
-        of(Kind::Grant) || of(Kind::Passwords)
+        let of = |kind: &Kind| name::account(*kind, file).is_some();
+        Kind::ALL.iter().any(of)
     };
     Ok(names.iter().any(is_record))
 }

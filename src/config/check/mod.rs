@@ -59,6 +59,7 @@ impl Checker {
         let state_dir = self.state_dir(file.state_dir, around);
         let vault_key = self.vault(file.vault, state_dir.as_deref());
         let console = self.console(file.console);
+        let ca_names = self.ca_names(file.ca);
         self.later(&file.notify, "[notify]");
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
@@ -72,6 +73,7 @@ impl Checker {
             state_dir: state_dir?,
             vault_key,
             console: console.map(Spanned::into_inner),
+            ca_names,
             providers: providers.into_values().flatten().collect(),
             listeners,
             accounts,
