@@ -82,3 +82,6 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
         Err("no certificate in it".into())
     }
 }
+
+#[cfg(test)]
+mod tests;

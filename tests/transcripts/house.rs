@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -24,6 +25,10 @@ pub struct Plan {
     pub then: Then,
     /// More lines of configuration.
     pub more: &'static str,
+    /// More lines about the listener.
+    pub listener: &'static str,
+    /// Files beside the configuration.
+    pub files: Vec<(&'static str, String)>,
 }
 
 impl Plan {
@@ -34,6 +39,8 @@ impl Plan {
             tokens: 9,
             then: Then::More,
             more: "",
+            listener: "",
+            files: Vec::new(),
         }
     }
 }
@@ -44,7 +51,7 @@ pub struct House {
     pub sign_in: SignIn,
     child: Child,
     log: Arc<Mutex<Vec<u8>>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl House {
@@ -67,6 +74,9 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("mailwicket.toml");
         fs::write(folder.path().join("ca.pem"), certificates::authority()).unwrap();
+        for (name, text) in &plan.files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
         fs::write(&config, configuration(plan, port, &sign_in.url)).unwrap();
         let mut child = program()
             .arg("run")
@@ -87,7 +97,7 @@ impl House {
             sign_in,
             child,
             log,
-            _folder: folder,
+            folder,
         };
         house.address = house.listens();
         house
@@ -112,6 +122,31 @@ impl House {
 
     pub fn visit(&self) -> MailProgram {
         MailProgram::connect(self.address)
+    }
+
+    /// Runs a command of the program with the same configuration, and gives what it printed on standard output.
+    pub fn command(&self, words: &[&str]) -> String {
+        let output = program()
+            .args(words)
+            .arg("--config")
+            .arg(self.file("mailwicket.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A file beside the configuration.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Waits until the log has these words.
+    #[track_caller]
+    pub fn says(&self, words: &str) {
+        wait(|| self.log().contains(words), words);
     }
 
     /// Everything that the program has printed.
@@ -216,6 +251,7 @@ ca-file = "ca.pem"
 protocol = "{protocol}"
 provider = "x"
 listen = ["127.0.0.1:0"]
+{listener}
 
 [[account]]
 address = "{alice}"
@@ -223,6 +259,7 @@ provider = "x"
 password-hash = ["{hash}"]
 "#,
         more = plan.more,
+        listener = plan.listener,
         secret = words::CLIENT_SECRET,
         alice = words::ALICE,
         hash = hash(),

@@ -12,6 +12,7 @@ mod upstream;
 mod words;
 
 mod hostile_servers;
+mod local_tls;
 mod logins;
 mod refusals;
 mod relaying;
