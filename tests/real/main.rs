@@ -4,6 +4,7 @@
 mod browser;
 mod clients;
 mod lab;
+mod local_tls;
 mod mail;
 mod secrecy;
 mod stages;

@@ -30,6 +30,7 @@ pub struct Plan {
     provider: String,
     more: String,
     hosts: Option<&'static str>,
+    listener: &'static str,
 }
 
 impl Plan {
@@ -42,6 +43,7 @@ impl Plan {
             provider: "client-id = \"native-public\"\n".to_owned(),
             more: String::new(),
             hosts: None,
+            listener: "",
         }
     }
 
@@ -71,6 +73,12 @@ impl Plan {
     /// More tables at the end of the configuration.
     pub fn with(mut self, more: &str) -> Self {
         self.more.push_str(more);
+        self
+    }
+
+    /// More lines about every listener.
+    pub fn listener(mut self, lines: &'static str) -> Self {
+        self.listener = lines;
         self
     }
 
@@ -137,7 +145,8 @@ impl Plan {
             writeln!(text, "{protocol} = {endpoint}").expect("a string");
         }
         for protocol in PROTOCOLS {
-            let table = "provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]";
+            let listener = self.listener;
+            let table = format!("provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]\n{listener}");
             writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{table}").expect("a string");
         }
         for account in &self.accounts {
