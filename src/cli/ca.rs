@@ -104,7 +104,7 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
                 .iter()
                 .map(|name| beyond(&name.to_string()))
                 .collect();
-            warnings.extend(ending(&authority, Timestamp::now()));
+            warnings.extend(authority.ending(Timestamp::now()));
             warnings
         }
     }
@@ -114,18 +114,6 @@ fn beyond(name: &str) -> String {
     format!(
         "the local CA was made before {name} was known and cannot vouch for it; run: mailwicket ca rotate"
     )
-}
-
-/// A year ahead, since every mail program has to be visited.
-fn ending(authority: &Authority, now: Timestamp) -> Option<String> {
-    const NOTICE_HOURS: i64 = 365 * 24;
-    let left = authority.ends().duration_since(now);
-    (left.as_hours() < NOTICE_HOURS).then(|| {
-        format!(
-            "the local CA ends on {}; run: mailwicket ca rotate, and have mail programs trust the new one",
-            authority.ends()
-        )
-    })
 }
 
 /// How each system and program is told to trust the CA.

@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use super::handshake::HandshakeError;
 use super::server::Terms;
 use super::{Gather, hello};
+use crate::stage::Stage;
 
 /// Octets of a ClientHello that are looked at; those that say the interesting things are short.
 const HELLO: usize = 2048;
@@ -71,7 +72,11 @@ impl LocalStream {
             return Err(HandshakeError::Gone);
         };
         let (inner, result) = match timeout(terms.handshake, shake_hands(socket, terms)).await {
-            Ok(Ok(secured)) => (Inner::Secured(Box::new(secured)), Ok(())),
+            Ok(Ok(secured)) => {
+                let (_, tls) = secured.get_ref();
+                tracing::debug!(stage = %Stage::Tls, version = ?tls.protocol_version(), kind = ?tls.handshake_kind(), "secured");
+                (Inner::Secured(Box::new(secured)), Ok(()))
+            }
             Ok(Err((socket, error))) => (socket.map_or(Inner::Lost, Inner::Clear), Err(error)),
             Err(_) => (Inner::Lost, Err(HandshakeError::Timeout)),
         };

@@ -4,6 +4,7 @@
 mod browser;
 mod clients;
 mod lab;
+mod lan;
 mod local_tls;
 mod mail;
 mod secrecy;

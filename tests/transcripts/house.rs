@@ -138,6 +138,14 @@ impl House {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Has the program read its configuration again.
+    pub fn reload(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status().unwrap();
+        assert!(sent.success());
+        self.says("configuration taken up");
+    }
+
     /// A file beside the configuration.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -399,6 +399,8 @@ fn files_that_change_are_taken_up_while_a_session_goes_on() {
     fs::write(house.file("own.key"), &second_key).unwrap();
     let is_new = || house.visit().secures(&new, "localhost").is_ok();
     wait(is_new, "the new certificate");
+    house.reload();
+    house.visit().secures(&new, "localhost").unwrap();
     program.says("y COMMAND\r\n");
     program.hears("y ANSWER\r\n");
     program.is_dismissed();
@@ -420,6 +422,8 @@ fn a_rotated_ca_is_taken_up_while_a_session_goes_on() {
         .secures(&Arc::new(trusting(&old)), "localhost")
         .unwrap();
     logs_in(&mut program, Protocol::Imap, true);
+    let status = house.command(&["status"]);
+    assert!(status.contains("tls implicit"), "{status}");
     house.command(&["ca", "rotate"]);
     let new = client(&house);
     wait(

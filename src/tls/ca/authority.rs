@@ -54,6 +54,7 @@ const HOUSE_NETWORKS: [&str; 9] = [
 pub struct Authority {
     document: Document,
     certificate: CertificateDer<'static>,
+    fingerprint: String,
     issuer: Issuer<'static, KeyPair>,
     revision: Revision,
 }
@@ -174,6 +175,7 @@ impl Authority {
         params.key_usages = KEY_USAGES.to_vec();
         Ok(Self {
             issuer: Issuer::new(params, key),
+            fingerprint: fingerprint(&certificate),
             certificate,
             document,
             revision,
@@ -210,11 +212,21 @@ impl Authority {
         self.document.ends
     }
 
+    /// That it ends, a year ahead, since every mail program has to be visited.
+    pub fn ending(&self, now: Timestamp) -> Option<String> {
+        const NOTICE_HOURS: i64 = 365 * 24;
+        let left = self.ends().duration_since(now);
+        (left.as_hours() < NOTICE_HOURS).then(|| {
+            format!(
+                "the local CA ends on {}; run: mailwicket ca rotate, and have mail programs trust the new one",
+                self.ends()
+            )
+        })
+    }
+
     /// The SHA-256 of its certificate, as programs show it.
-    pub fn fingerprint(&self) -> String {
-        let digest = Sha256::digest(&self.certificate);
-        let octets: Vec<String> = digest.iter().map(|octet| format!("{octet:02X}")).collect();
-        octets.join(":")
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// Whether its constraints let it vouch for `name`.
@@ -239,6 +251,12 @@ impl Authority {
 }
 
 const KEY_USAGES: [KeyUsagePurpose; 2] = [KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+
+fn fingerprint(certificate: &[u8]) -> String {
+    let digest = Sha256::digest(certificate);
+    let octets: Vec<String> = digest.iter().map(|octet| format!("{octet:02X}")).collect();
+    octets.join(":")
+}
 
 /// Two authorities of one machine must not have one name: some programs choose by it.
 fn common_name(key: &KeyPair) -> String {

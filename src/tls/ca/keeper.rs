@@ -61,6 +61,9 @@ impl Keeper {
         let now = clock();
         let authority = Authority::load_or_make(&vault, &wanted, now)?;
         warn_of(&authority, &wanted);
+        if let Some(ending) = authority.ending(now) {
+            tracing::warn!(stage = %Stage::Tls, "{ending}");
+        }
         let names = permitted(&authority, &wanted);
         let kept = Leaf::load(&vault, &provider)
             .filter(|leaf| leaf.is_good(&authority, now) && leaf.names().is_superset(&names));

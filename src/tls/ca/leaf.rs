@@ -82,7 +82,7 @@ impl Leaf {
         let key = KeyPair::generate()?;
         let document = Document {
             version: VERSION,
-            authority: authority.fingerprint(),
+            authority: authority.fingerprint().to_owned(),
             names: names.iter().map(ToString::to_string).collect(),
             issued: now,
             ends,
