@@ -382,7 +382,12 @@ fn files_that_change_are_taken_up_while_a_session_goes_on() {
         ..Plan::new(Protocol::Imap)
     };
     let more = vec![hear("y COMMAND"), say("y ANSWER\r\n"), Step::Close];
-    let (upstream, house) = serving(&plan, more);
+    let talk = vec![hear("x COMMAND"), say("x ANSWER\r\n")];
+    let visit = [lets_in(plan.protocol, 1), talk, more].concat();
+    // The reload asks for the capabilities again.
+    let visitor = || visitor(plan.protocol);
+    let upstream = Upstream::start(vec![visitor(), visit, visitor()]);
+    let house = House::open(&plan, &upstream);
     let (old, new) = (Arc::new(trusting(&first)), Arc::new(trusting(&second)));
     let mut program = house.visit();
     program.secures(&old, "localhost").unwrap();
