@@ -170,7 +170,8 @@ fn every_problem_is_cited_with_its_place() {
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:8047'", "4:10", "taken already"),
         ("[[listener]]\nprotocol = 'pop3'\nprovider = 'good'\nlisten = '127.0.0.1:9'", "3:12", "has no pop3 server"),
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'", "5:7", "not in this version yet"),
-        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = []", "5:23", "not in this version yet"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = []", "5:23", "names no address"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = ['10.0.0.5', '0.0.0.0/0']", "5:36", "may claim to come from any address"),
         ("[listener]\nprotocol = 'imap'", "1:1", "double brackets"),
         ("[[account]]\naddress = 'alice'\nprovider = 'good'", "2:11", "not a mail address"),
         ("[[account]]\naddress = 'a@x.iam.gserviceaccount.com'\nprovider = 'good'", "2:11", "no mailbox"),
@@ -192,6 +193,52 @@ fn every_problem_is_cited_with_its_place() {
         );
         assert!(out.contains(said) && out.contains('^'), "{said}\n{out}");
         assert!(!out.contains("secret-password"), "{out}");
+        assert!(
+            out.ends_with("1 problem in the configuration\n"),
+            "only the one\n{out}"
+        );
+    }
+}
+
+#[test]
+fn devices_without_login_need_addresses_and_an_account_of_the_listener() {
+    // What stands in `without-login`, the place (line:column), and what is said.
+    #[rustfmt::skip] // a table: one case is one line
+    let cases: &[(&str, &str, &str, &str)] = &[
+        ("smtp", "account = 'a@b.c'", "5:17", "`from` is missing"),
+        ("smtp", "account = 'a@b.c', from = []", "5:45", "`from` names no address"),
+        ("smtp", "account = 'a@b.c', from = ['0.0.0.0/0']", "5:46", "may send mail as this account, without any password"),
+        ("smtp", "account = 'a@b.c', from = ['::/0']", "5:46", "is too wide"),
+        ("smtp", "account = 'a@b.c', from = 'scanner.local'", "5:45", "is no address and no network"),
+        ("smtp", "from = '192.168.1.20'", "5:17", "`account` is missing"),
+        ("smtp", "account = 'x@b.c', from = '192.168.1.20'", "5:29", "there is no sound account `x@b.c`"),
+        ("smtp", "account = 'other@b.c', from = '192.168.1.20'", "5:29", "belongs to provider `other`"),
+        ("imap", "account = 'a@b.c', from = '192.168.1.20'", "5:17", "is for sending mail, not for imap"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', senders = []", "5:71", "no mail could be sent"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', senders = ['a@b.c', '*']", "5:81", "is no sender"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', senders = ['*@*.c']", "5:72", "for every address of a domain"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', sender = 'a@b.c'", "5:61", "did you mean `senders`?"),
+        ("smtp", "account = 'a@b.c', from = 1", "5:45", "expected"),
+    ];
+    let of = |name: &str| {
+        format!(
+            "[provider.{name}]\nclient-id = 'x'\nissuer = 'https://x'\nimap = {{ host = 'x' }}\nsmtp = {{ host = 'x' }}\n"
+        )
+    };
+    let accounts = "[[account]]\naddress = 'a@b.c'\nprovider = 'good'\n[[account]]\naddress = 'other@b.c'\nprovider = 'other'\n";
+    for (protocol, written, place, said) in cases {
+        let listener = format!(
+            "[[listener]]\nprotocol = '{protocol}'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nwithout-login = {{ {written} }}\n"
+        );
+        let out = refusal(&format!(
+            "{listener}{}{}{accounts}",
+            of("good"),
+            of("other")
+        ));
+        assert!(
+            out.contains(&format!("mailwicket.toml:{place}\n")) && out.contains(said),
+            "{written}\n{out}"
+        );
         assert!(
             out.ends_with("1 problem in the configuration\n"),
             "only the one\n{out}"

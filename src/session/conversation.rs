@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -35,6 +35,24 @@ pub(super) struct Conversation<'a> {
     is_open: bool,
 }
 
+/// What a mail program wants to be let in with.
+pub(super) enum Claim {
+    /// A login and its password.
+    Login(Credentials),
+    /// Its address: it sends mail without logging in.
+    Address,
+}
+
+impl Claim {
+    /// How the log names who it was.
+    fn name(&self) -> String {
+        match self {
+            Self::Login(credentials) => credentials.login.escape_debug().to_string(),
+            Self::Address => "(without login)".to_owned(),
+        }
+    }
+}
+
 /// Why a connection never came to `relay`.
 #[derive(Debug)]
 pub(super) enum End {
@@ -47,11 +65,17 @@ pub(super) enum End {
 }
 
 impl<'a> Conversation<'a> {
-    pub(super) fn begin(counter: &'a Counter) -> Self {
+    /// `source` is whoever may be known by its address.
+    pub(super) fn begin(counter: &'a Counter, source: Option<IpAddr>) -> Self {
         let profile = counter.profiles.known(&counter.dialler);
+        let mut machine = dialogue::local(counter.listener.protocol, counter.bounds, profile);
+        let terms = counter.listener.without_login.as_ref();
+        if source.is_some_and(|source| terms.is_some_and(|terms| terms.covers(source))) {
+            machine.waive_login();
+        }
         Self {
             counter,
-            machine: dialogue::local(counter.listener.protocol, counter.bounds, profile),
+            machine,
             deadline: Instant::now() + counter.timeouts.before_login,
             is_open: true,
         }
@@ -67,11 +91,12 @@ impl<'a> Conversation<'a> {
         self.machine.promised().cloned()
     }
 
-    /// Talks until credentials are in hand.
-    pub(super) async fn credentials(&mut self, local: &mut TcpStream) -> Result<Credentials, End> {
+    /// Talks until credentials are in hand, or a device that needs none begins to send.
+    pub(super) async fn claim(&mut self, local: &mut TcpStream) -> Result<Claim, End> {
         loop {
             match self.event(local).await? {
-                LocalEvent::Credentials(credentials) => return Ok(credentials),
+                LocalEvent::Credentials(credentials) => return Ok(Claim::Login(credentials)),
+                LocalEvent::Mail => return Ok(Claim::Address),
                 LocalEvent::Close(ending) => return Err(End::Ended(ending)),
                 LocalEvent::NeedProfile => {
                     let profile = self
@@ -138,14 +163,14 @@ impl<'a> Conversation<'a> {
         &mut self,
         local: &mut TcpStream,
         failure: &Failure,
-        credentials: &Credentials,
+        claim: &Claim,
         source: SocketAddr,
     ) -> Result<(), End> {
         tracing::warn!(
             stage = %failure.stage,
             outcome = "refused",
             code = failure.cause.code(),
-            login = %credentials.login.escape_debug(),
+            login = %claim.name(),
             source = %source.ip(),
             detail = failure.detail,
             "login failed"
@@ -202,6 +227,13 @@ impl End {
             }
             Self::Gone(Some(error)) => {
                 tracing::debug!(stage = %Stage::Dialogue, %source, %protocol, %error, "connection broke off")
+            }
+            Self::Ended(ending @ Ending::ProxyHeader) => {
+                let remedy = format!(
+                    "if this peer is your proxy, write: proxy-protocol-from = [\"{}\"]",
+                    source.ip()
+                );
+                tracing::warn!(stage = %Stage::Dialogue, code = "MW-PROXY", %source, %protocol, reason = %ending, remedy, "connection closed before a login");
             }
             Self::Ended(ending) => {
                 tracing::warn!(stage = %Stage::Dialogue, %source, %protocol, reason = %ending, "connection closed before a login")

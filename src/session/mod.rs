@@ -2,7 +2,7 @@
 
 mod conversation;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 use crate::accept::Stranger;
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
-use crate::dialogue::{Bounds, Credentials, LoggedIn, Login, Opening, Profile};
+use crate::dialogue::{Bounds, LoggedIn, Login, Opening, Profile};
 use crate::failure::{Cause, Failure};
 use crate::observe::{Counters, timed};
-use crate::password::{Passwords, Verified};
+use crate::password::{Passwords, Verified, vouch};
 use crate::profiles::Profiles;
 use crate::relay::relay;
 use crate::stage::Stage;
 use crate::token::{AccessToken, Tokens};
-use conversation::{Conversation, End};
+use conversation::{Claim, Conversation, End};
 
 /// What the sessions of a listener share.
 pub struct Counter {
@@ -89,28 +89,24 @@ async fn admit(
     source: SocketAddr,
     place: Stranger,
 ) -> Result<(Opened, Opening), End> {
-    let mut conversation = Conversation::begin(counter);
+    let mut conversation = Conversation::begin(counter, Some(source.ip()));
     let mut place = Some(place);
     loop {
-        let talking = timed(Stage::Dialogue, conversation.credentials(local));
-        let credentials = talking
+        let talking = timed(Stage::Dialogue, conversation.claim(local));
+        let claim = talking
             .await
             .inspect_err(|_| conversation.note_missing_login(source))?;
         let shown = Shown {
             name: conversation.name(),
             promised: conversation.promised(),
         };
-        let login = open(counter, &credentials, source, &shown, &mut place);
+        let login = open(counter, &claim, source.ip(), &shown, &mut place);
         match conversation.attend(local, login).await? {
             Ok(opened) => {
                 let opening = conversation.accept(&opened.logged_in)?;
                 return Ok((opened, opening));
             }
-            Err(failure) => {
-                conversation
-                    .refuse(local, &failure, &credentials, source)
-                    .await?
-            }
+            Err(failure) => conversation.refuse(local, &failure, &claim, source).await?,
         }
     }
 }
@@ -118,18 +114,12 @@ async fn admit(
 /// `password`, then `token` and `dial` side by side, then `login`, with one renewal if the provider refused the token.
 async fn open(
     counter: &Counter,
-    credentials: &Credentials,
-    source: SocketAddr,
+    claim: &Claim,
+    source: IpAddr,
     shown: &Shown,
     place: &mut Option<Stranger>,
 ) -> Result<Opened, Failure> {
-    let Listener {
-        protocol, provider, ..
-    } = &*counter.listener;
-    let verifying = counter
-        .passwords
-        .verify(credentials, provider, *protocol, source.ip());
-    let verified = timed(Stage::Password, verifying).await?;
+    let verified = timed(Stage::Password, verify(counter, claim, source)).await?;
     *place = None; // no stranger any more: a provider that hangs must not keep strangers of other listeners out
     let opened = open_upstream(counter, &verified, shown).await;
     opened.inspect_err(|failure| {
@@ -137,6 +127,25 @@ async fn open(
             .counters
             .failed(&verified.account().address, failure)
     })
+}
+
+/// What a mail program presents, or where it is.
+async fn verify(counter: &Counter, claim: &Claim, source: IpAddr) -> Result<Verified, Failure> {
+    let Listener {
+        protocol,
+        provider,
+        without_login,
+        ..
+    } = &*counter.listener;
+    match claim {
+        Claim::Login(credentials) => {
+            let passwords = &counter.passwords;
+            passwords
+                .verify(credentials, provider, *protocol, source)
+                .await
+        }
+        Claim::Address => vouch(without_login.as_ref(), source),
+    }
 }
 
 /// The part of [`open`] that has a name to log in with.
@@ -226,5 +235,7 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
 
 /// Tells a mail program that there is no room for it now.
 pub async fn turn_away(counter: &Counter, mut local: TcpStream) {
-    Conversation::begin(counter).turn_away(&mut local).await;
+    Conversation::begin(counter, None)
+        .turn_away(&mut local)
+        .await;
 }

@@ -9,7 +9,7 @@ use serde_spanned::Spanned;
 
 use super::super::problem::Problem;
 use super::super::shape::{self, Field};
-use super::super::{Listener, Provider};
+use super::super::{Account, Listener, Provider};
 use super::{Checker, Providers, value};
 use crate::protocol::Protocol;
 
@@ -19,6 +19,7 @@ impl Checker {
         &mut self,
         tables: Vec<Spanned<shape::Listener>>,
         providers: &Providers,
+        accounts: &[Arc<Account>],
         console: Option<&Spanned<SocketAddr>>,
     ) -> Vec<Arc<Listener>> {
         let mut taken: BTreeSet<SocketAddr> = console
@@ -27,7 +28,7 @@ impl Checker {
             .collect();
         let listeners = tables
             .into_iter()
-            .map(|table| self.listener(table, providers, &mut taken));
+            .map(|table| self.listener(table, providers, accounts, &mut taken));
         listeners.flatten().map(Arc::new).collect()
     }
 
@@ -35,6 +36,7 @@ impl Checker {
         &mut self,
         table: Spanned<shape::Listener>,
         providers: &Providers,
+        accounts: &[Arc<Account>],
         taken: &mut BTreeSet<SocketAddr>,
     ) -> Option<Listener> {
         let span = table.span();
@@ -49,8 +51,16 @@ impl Checker {
         let named_at = shape.provider.as_ref().map(Spanned::span);
         let provider = self.named_provider(shape.provider, &span, providers);
         let addresses = self.addresses(shape.listen, &span, taken);
+        let proxy_protocol_from = self.networks(
+            shape.proxy_protocol_from,
+            "proxy-protocol-from",
+            "whoever is in it may claim to come from any address",
+        );
         let protocol = protocol?.into_inner();
         let provider = provider?;
+        let without_login = shape
+            .without_login
+            .and_then(|table| self.without_login(table, protocol, &provider, accounts));
         self.must_serve(&provider, protocol, named_at.unwrap_or(span));
         Some(Listener {
             protocol,
@@ -60,6 +70,8 @@ impl Checker {
                 .on_unavailable
                 .map(Spanned::into_inner)
                 .unwrap_or_default(),
+            proxy_protocol_from,
+            without_login,
         })
     }
 
@@ -76,7 +88,6 @@ impl Checker {
         }
         self.later(&shape.certificate, "`certificate`");
         self.later(&shape.allow_plaintext_from, "`allow-plaintext-from`");
-        self.later(&shape.proxy_protocol_from, "`proxy-protocol-from`");
     }
 
     fn addresses(
