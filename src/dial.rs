@@ -382,6 +382,9 @@ impl Dialled {
                 UpstreamFailureKind::TokenRefused => {
                     LoginFailure::TokenRefused(failure(Cause::Refused, told.detail))
                 }
+                UpstreamFailureKind::Forbidden => {
+                    LoginFailure::Other(failure(Cause::Config, told.detail))
+                }
                 UpstreamFailureKind::Busy => LoginFailure::Other(failure(Cause::Busy, told.detail)),
                 UpstreamFailureKind::Unavailable => other(told.detail),
             }),

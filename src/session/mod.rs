@@ -1,6 +1,7 @@
 //! One connection, from accept to relay.
 
 mod conversation;
+mod guarded;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,15 +12,17 @@ use tokio_util::sync::CancellationToken;
 use crate::accept::Stranger;
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
-use crate::dialogue::{Bounds, LoggedIn, Login, Opening, Profile};
+use crate::dialogue::smtp::SenderGuard;
+use crate::dialogue::{Bounds, FirstReply, Heard, LoggedIn, Login, Opening, Profile};
 use crate::failure::{Cause, Failure};
 use crate::observe::{Counters, timed};
 use crate::password::{Passwords, Verified, vouch};
 use crate::profiles::Profiles;
-use crate::relay::relay;
+use crate::relay::{Ear, relay};
 use crate::stage::Stage;
 use crate::token::{AccessToken, Tokens};
 use conversation::{Claim, Conversation, End};
+use guarded::Guarded;
 
 /// What the sessions of a listener share.
 pub struct Counter {
@@ -56,6 +59,8 @@ struct Shown {
 /// A connection that has passed `login`: the proof of it, and what it opened.
 struct Opened {
     account: Arc<Account>,
+    /// Watches who a session without a login sends as.
+    guard: Option<SenderGuard>,
     upstream: UpstreamStream,
     logged_in: LoggedIn,
 }
@@ -196,6 +201,9 @@ async fn login(
     token: &AccessToken,
 ) -> Result<Opened, LoginFailure> {
     let account = Arc::clone(verified.account());
+    let guard = verified
+        .senders()
+        .map(|senders| SenderGuard::new(Arc::clone(senders), dialled.profile()));
     let login = Login {
         identity: account.identity.of(counter.listener.protocol),
         token,
@@ -206,6 +214,7 @@ async fn login(
     let (upstream, logged_in) = timed(Stage::Login, dialled.login(&login)).await?;
     Ok(Opened {
         account,
+        guard,
         upstream,
         logged_in,
     })
@@ -215,13 +224,23 @@ async fn login(
 async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening: Opening) {
     let Opened {
         account,
+        guard,
         mut upstream,
         logged_in,
     } = opened;
     let session = counter.counters.logged_in(&account.address);
     tracing::info!(stage = %Stage::Login, outcome = "ok", account = account.address, "logged in");
     let end = counter.kill.cancelled();
-    let (traffic, result) = relay(&mut local, &mut upstream, &opening, &logged_in, end).await;
+    let ear = ear(counter, &account);
+    let (traffic, result) = match guard {
+        None => relay(&mut local, &mut upstream, &opening, &logged_in, ear, end).await,
+        Some(guard) => {
+            let (mut guarded, opening) = Guarded::new(&mut local, guard, opening);
+            let carried = relay(&mut guarded, &mut upstream, &opening, &logged_in, ear, end).await;
+            guarded.part(&account).await;
+            carried
+        }
+    };
     session.ended(traffic);
     match result {
         Ok(()) => {
@@ -231,6 +250,21 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
             tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, %error, "session broke off")
         }
     }
+}
+
+/// Hears the provider's first answer: some let everybody with a token in, and refuse the mailbox only then.
+fn ear<'a>(counter: &'a Counter, account: &'a Account) -> Ear<'a> {
+    let mut first = FirstReply::new(counter.listener.protocol);
+    Box::new(move |said| match first.hear(said) {
+        Heard::More => true,
+        Heard::Nothing => false,
+        Heard::Trouble(detail) => {
+            let failure = Failure::new(Stage::Relay, Cause::Refused, detail);
+            tracing::warn!(stage = %failure.stage, code = failure.cause.code(), account = account.address, detail = failure.detail, "the provider refused what the mail program asked first");
+            counter.counters.failed(&account.address, &failure);
+            false
+        }
+    })
 }
 
 /// Tells a mail program that there is no room for it now.

@@ -3,7 +3,9 @@
 mod grammar;
 mod local;
 mod replies;
+mod senders;
 mod upstream;
 
 pub use local::SmtpLocal;
+pub use senders::{Breach, SenderGuard};
 pub use upstream::SmtpUpstream;
