@@ -10,5 +10,8 @@ mod playbook;
 mod pop3_local;
 mod pop3_upstream;
 mod properties;
+mod proxy_header;
+mod smtp_device;
 mod smtp_local;
+mod smtp_senders;
 mod smtp_upstream;
