@@ -233,7 +233,7 @@ impl End {
                     "if this peer is your proxy, write: proxy-protocol-from = [\"{}\"]",
                     source.ip()
                 );
-                tracing::warn!(stage = %Stage::Dialogue, code = "MW-PROXY", %source, %protocol, reason = %ending, remedy, "connection closed before a login");
+                tracing::warn!(stage = %Stage::Dialogue, code = "MW-PROXY", %source, %protocol, reason = %ending, %remedy, "connection closed before a login");
             }
             Self::Ended(ending) => {
                 tracing::warn!(stage = %Stage::Dialogue, %source, %protocol, reason = %ending, "connection closed before a login")

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -24,6 +24,8 @@ pub struct Plan {
     pub then: Then,
     /// More lines of configuration.
     pub more: &'static str,
+    /// More lines about the listener.
+    pub listener: &'static str,
 }
 
 impl Plan {
@@ -34,6 +36,7 @@ impl Plan {
             tokens: 9,
             then: Then::More,
             more: "",
+            listener: "",
         }
     }
 }
@@ -112,6 +115,17 @@ impl House {
 
     pub fn visit(&self) -> MailProgram {
         MailProgram::connect(self.address)
+    }
+
+    /// A visit from another address of this machine.
+    pub fn visit_from(&self, source: Ipv4Addr) -> MailProgram {
+        MailProgram::connect_from(source, self.address)
+    }
+
+    /// Waits until the program has printed this.
+    #[track_caller]
+    pub fn says(&self, words: &str) {
+        wait(|| self.log().contains(words), words);
     }
 
     /// Everything that the program has printed.
@@ -216,6 +230,7 @@ ca-file = "ca.pem"
 protocol = "{protocol}"
 provider = "x"
 listen = ["127.0.0.1:0"]
+{listener}
 
 [[account]]
 address = "{alice}"
@@ -223,6 +238,7 @@ provider = "x"
 password-hash = ["{hash}"]
 "#,
         more = plan.more,
+        listener = plan.listener,
         secret = words::CLIENT_SECRET,
         alice = words::ALICE,
         hash = hash(),

@@ -11,8 +11,10 @@ mod sign_in;
 mod upstream;
 mod words;
 
+mod devices;
 mod hostile_servers;
 mod logins;
+mod proxied;
 mod refusals;
 mod relaying;
 mod secrecy;
