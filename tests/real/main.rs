@@ -3,8 +3,10 @@
 
 mod browser;
 mod clients;
+mod devices;
 mod lab;
 mod mail;
+mod proxies;
 mod secrecy;
 mod stages;
 mod tokens;

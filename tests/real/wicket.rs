@@ -29,6 +29,9 @@ pub struct Plan {
     ports: Ports,
     provider: String,
     more: String,
+    /// More keys of every listener, and of the one for SMTP.
+    listeners: String,
+    smtp_listener: String,
     hosts: Option<&'static str>,
 }
 
@@ -41,6 +44,8 @@ impl Plan {
             ports: lab().ports("implicit"),
             provider: "client-id = \"native-public\"\n".to_owned(),
             more: String::new(),
+            listeners: String::new(),
+            smtp_listener: String::new(),
             hosts: None,
         }
     }
@@ -71,6 +76,18 @@ impl Plan {
     /// More tables at the end of the configuration.
     pub fn with(mut self, more: &str) -> Self {
         self.more.push_str(more);
+        self
+    }
+
+    /// More keys of every listener.
+    pub fn listeners(mut self, keys: &str) -> Self {
+        self.listeners.push_str(keys);
+        self
+    }
+
+    /// More keys of the listener for SMTP.
+    pub fn smtp_listener(mut self, keys: &str) -> Self {
+        self.smtp_listener.push_str(keys);
         self
     }
 
@@ -138,7 +155,13 @@ impl Plan {
         }
         for protocol in PROTOCOLS {
             let table = "provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]";
-            writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{table}").expect("a string");
+            let smtp = if protocol == "smtp" {
+                &self.smtp_listener
+            } else {
+                ""
+            };
+            let keys = format!("{table}\n{}\n{smtp}", self.listeners);
+            writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{keys}").expect("a string");
         }
         for account in &self.accounts {
             let table = format!("address = \"{account}\"\nprovider = \"lab\"");
