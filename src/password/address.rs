@@ -25,3 +25,30 @@ pub fn vouch(terms: Option<&WithoutLogin>, source: IpAddr) -> Result<Verified, F
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::password::tests::account;
+
+    #[test]
+    fn only_listed_addresses_are_vouched_for() {
+        let terms = WithoutLogin {
+            account: account("scanner@example.com", &[], &[]),
+            from: vec![
+                "192.0.2.0/28".parse().unwrap(),
+                "2001:db8::7/128".parse().unwrap(),
+            ],
+            senders: None,
+        };
+        for listed in ["192.0.2.1", "::ffff:192.0.2.15", "2001:db8::7"] {
+            let verified = vouch(Some(&terms), listed.parse().unwrap()).unwrap();
+            assert_eq!(verified.account().address, "scanner@example.com");
+        }
+        for other in ["192.0.2.16", "127.0.0.1", "2001:db8::8", "::c000:201"] {
+            let failure = vouch(Some(&terms), other.parse().unwrap()).unwrap_err();
+            assert_eq!(failure.cause, Cause::Password, "{other}");
+        }
+        assert!(vouch(None, "192.0.2.1".parse().unwrap()).is_err());
+    }
+}

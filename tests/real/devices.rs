@@ -67,6 +67,21 @@ fn msmtp_without_auth_sends_a_message_as_it_is() {
 }
 
 #[test]
+fn a_large_message_passes_the_guard_unchanged() {
+    let (wicket, account) = office("device-large");
+    let message = mail::large(4);
+    let file = wicket.folder().join("large.eml");
+    std::fs::write(&file, &message).expect("written");
+    let mut curl = program("curl");
+    curl.args(["-sS", "--mail-from", &account, "--mail-rcpt", &account]);
+    curl.arg("--upload-file").arg(file);
+    curl.arg(format!("smtp://127.0.0.1:{}", wicket.port("smtp")));
+    succeeds(&mut curl);
+    let arrived = lab().arrived(&account, "Subject: large");
+    assert!(arrived.ends_with(&message), "{} octets", arrived.len());
+}
+
+#[test]
 fn another_sender_is_refused_and_the_log_says_who_it_was() {
     let (wicket, account) = office("device-denied");
     let sent = swaks(

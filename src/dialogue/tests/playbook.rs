@@ -167,7 +167,7 @@ impl Client {
     }
 
     /// It need not log in.
-    pub(super) fn is_known(mut self) -> Self {
+    pub(super) fn known(mut self) -> Self {
         self.machine.waive_login();
         self
     }

@@ -1,5 +1,8 @@
 //! Our SMTP server, as devices speak to it that need not log in.
 
+use proptest::prelude::*;
+use proptest::sample::select;
+
 use super::super::*;
 use super::playbook::*;
 use crate::failure::Cause;
@@ -8,7 +11,7 @@ const LIST: &str = "250-localhost\r\n250-SIZE 1000\r\n250 AUTH PLAIN LOGIN\r\n";
 const MAIL_FIRST: &str = "503 5.5.1 Send MAIL first.\r\n";
 
 fn device() -> Client {
-    Client::greeted(Protocol::Smtp, &["SIZE 1000"]).is_known()
+    Client::greeted(Protocol::Smtp, &["SIZE 1000"]).known()
 }
 
 #[test]
@@ -127,4 +130,61 @@ fn a_login_behind_the_mail_is_not_handed_over() {
         device.accepted("235 ok\r\n").unwrap_err(),
         Ending::SecondLogin
     );
+}
+
+const SAID: [&str; 14] = [
+    "EHLO x\r\n",
+    "HELO x\n",
+    "NOOP\r\n",
+    "RSET\r\n",
+    // No AUTH: behind a MAIL it ends the conversation, if it is there in time.
+    "VRFY x\r\n",
+    "*\r\n",
+    "RCPT TO:<c@d>\r\n",
+    "MAIL FROM:<a@b>\r\n",
+    "mail\n",
+    "MAIL",
+    "\0\r\n",
+    " ",
+    "\r",
+    "\n",
+];
+
+proptest! {
+    #[test]
+    fn what_is_handed_over_is_the_end_of_what_was_said_however_it_was_cut(
+        said in prop::collection::vec(select(SAID.to_vec()), 0..20),
+        cut in 1..30_usize,
+    ) {
+        let said = said.concat();
+        let run = |cut: usize| {
+            let mut machine = local(Protocol::Smtp, BOUNDS, Some(profile(Protocol::Smtp, &[])));
+            machine.waive_login();
+            let (mut heard, mut rest) = (Vec::new(), said.as_bytes());
+            loop {
+                match machine.step() {
+                    Step::Send(bytes) => heard.extend_from_slice(&bytes),
+                    Step::NeedInput if rest.is_empty() => return (heard, None),
+                    Step::NeedInput => {
+                        let (now, later) = rest.split_at(rest.len().min(cut));
+                        machine.receive(now);
+                        rest = later;
+                    }
+                    Step::Event(LocalEvent::Mail) => {
+                        // What comes behind it goes on its own way to the relay.
+                        let opening = machine.accept(&logged_in(b"235 ok\r\n")).unwrap();
+                        assert!(opening.reply.is_empty());
+                        return (heard, Some([&opening.leftovers, rest].concat()));
+                    }
+                    Step::Event(_) => return (heard, None),
+                }
+            }
+        };
+        let (heard, handed_over) = run(cut);
+        if let Some(handed_over) = &handed_over {
+            prop_assert!(said.as_bytes().ends_with(handed_over));
+            prop_assert!(handed_over.to_ascii_uppercase().starts_with(b"MAIL"));
+        }
+        prop_assert_eq!(run(usize::MAX), (heard, handed_over));
+    }
 }
