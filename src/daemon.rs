@@ -20,6 +20,7 @@ use crate::control::Control;
 use crate::dial::Dialler;
 use crate::dialogue::Bounds;
 use crate::observe::Counters;
+use crate::observe::notify::{Messenger, Notifier};
 use crate::password::Passwords;
 use crate::profiles::Profiles;
 use crate::protocol::Protocol;
@@ -39,6 +40,9 @@ pub enum StartError {
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// What notices are sent over.
+    #[error("[notify]: {0}")]
+    Notify(TlsError),
     /// The TLS configuration of a provider.
     #[error("provider {provider}: {source}")]
     Tls {
@@ -80,6 +84,7 @@ pub struct Daemon {
     stop: CancellationToken,
     kill: CancellationToken,
     sources: watch::Sender<Arc<Sources>>,
+    messenger: watch::Sender<Arc<Messenger>>,
     /// Held as long as this daemon lives: two with one state folder would get into each other's way.
     _state: File,
 }
@@ -92,6 +97,8 @@ struct House {
     profiles: Arc<Profiles>,
     /// By the name of the provider.
     tls: HashMap<String, Arc<rustls::ClientConfig>>,
+    /// How people are told.
+    messenger: Arc<Messenger>,
     /// Ends what runs in the background for this configuration.
     done: CancellationToken,
 }
@@ -117,6 +124,7 @@ impl Daemon {
         let house = House::build(config, None)?;
         let state = claim(&house.config.state_dir)?;
         let mut daemon = Self {
+            messenger: watch::Sender::new(Arc::clone(&house.messenger)),
             house,
             open: Vec::new(),
             places,
@@ -132,6 +140,12 @@ impl Daemon {
             // Mail goes on without it.
             Err(error) => tracing::warn!(%error, "`mailwicket status` will not find this daemon"),
         }
+        let notifier = Notifier::new(&daemon.house.config.state_dir).run(
+            daemon.sources.subscribe(),
+            daemon.messenger.subscribe(),
+            daemon.stop.clone(),
+        );
+        daemon.tasks.spawn(notifier);
         daemon.settle();
         Ok(daemon)
     }
@@ -153,8 +167,10 @@ impl Daemon {
             Ok(()) => {
                 former.done.cancel();
                 // An answer of a token endpoint that is under way may hold a rotated token.
-                self.tasks
-                    .spawn(async move { former.tokens.settle().await });
+                self.tasks.spawn(async move {
+                    former.passwords.uses().settle().await;
+                    former.tokens.settle().await;
+                });
                 self.settle();
                 Ok(())
             }
@@ -177,6 +193,7 @@ impl Daemon {
             // What does not end now ends with the process.
             let _ = timeout(LAST, self.tasks.wait()).await;
         }
+        self.house.passwords.uses().settle().await;
         // An answer of a token endpoint that is under way may hold a rotated token; its request has a time limit of its own.
         self.house.tokens.settle().await;
     }
@@ -275,10 +292,13 @@ impl Daemon {
     fn settle(&self) {
         let House {
             config,
+            passwords,
             tokens,
             done,
             ..
         } = &self.house;
+        self.tasks
+            .spawn(passwords.uses().clone().keep(done.clone()));
         self.tasks
             .spawn(tokens.clone().upkeep(config.accounts.clone(), done.clone()));
         for open in &self.open {
@@ -294,6 +314,8 @@ impl Daemon {
                 Arc::clone(&open.counters),
             )
         };
+        self.messenger
+            .send_replace(Arc::clone(&self.house.messenger));
         self.sources.send_replace(Arc::new(Sources {
             tokens: Some(tokens.clone()),
             accounts: config.accounts.clone(),
@@ -334,12 +356,16 @@ impl House {
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;
         // What is known of tokens lives on with the vault they are kept in: a rotated one that could not be written yet, and what
         // the provider said about asking again.
-        let tokens = former
-            .filter(|former| former.keeps_in(&config))
-            .map_or_else(
-                || Tokens::new(vault.clone(), config.timeouts.token),
-                |former| former.tokens.clone(),
-            );
+        let former = former.filter(|former| former.keeps_in(&config));
+        let tokens = former.map_or_else(
+            || Tokens::new(vault.clone(), config.timeouts.token),
+            |former| former.tokens.clone(),
+        );
+        let passwords = Passwords::new(&config.accounts, vault);
+        let passwords = match former {
+            Some(former) => passwords.after(&former.passwords),
+            None => passwords,
+        };
         let mut tls = HashMap::new();
         for provider in &config.providers {
             let config =
@@ -350,10 +376,11 @@ impl House {
             tls.insert(provider.name.clone(), config);
         }
         Ok(Self {
-            passwords: Arc::new(Passwords::new(&config.accounts, vault)),
+            passwords: Arc::new(passwords),
             tokens,
             profiles: Arc::default(),
             tls,
+            messenger: Arc::new(Messenger::new(&config.notify).map_err(StartError::Notify)?),
             done: CancellationToken::new(),
             config,
         })
@@ -379,6 +406,7 @@ impl House {
             (Some(endpoint), Some(tls)) => Ok(Dialler {
                 protocol: *protocol,
                 endpoint: endpoint.clone(),
+                egress: provider.egress.clone(),
                 tls: Arc::clone(tls),
                 timeouts: self.config.timeouts.clone(),
                 known: Arc::default(),

@@ -4,7 +4,9 @@
 mod browser;
 mod clients;
 mod devices;
+mod egress;
 mod lab;
+mod learning;
 mod mail;
 mod proxies;
 mod secrecy;

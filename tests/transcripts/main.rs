@@ -6,12 +6,14 @@
 mod certificates;
 mod house;
 mod mail_program;
+mod proxy;
 mod scripts;
 mod sign_in;
 mod upstream;
 mod words;
 
 mod devices;
+mod egress;
 mod hostile_servers;
 mod logins;
 mod proxied;

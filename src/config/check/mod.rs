@@ -4,6 +4,7 @@
 
 mod account;
 mod device;
+mod egress;
 mod listener;
 mod network;
 mod provider;
@@ -21,6 +22,7 @@ use serde_spanned::Spanned;
 
 pub use self::settings::{LEVEL_HINT, is_log_level};
 
+use super::egress::Environment;
 use super::problem::Problem;
 use super::shape::{self, Field, Later};
 use super::sift::{Dropped, Sifted, nearest};
@@ -33,6 +35,7 @@ pub fn check(sifted: Sifted, path: &Path, around: &Surroundings) -> Result<Confi
         problems: sifted.problems,
         dropped: sifted.dropped,
         folder: folder_of(path),
+        environment: Arc::clone(&around.egress),
     };
     let config = checker.file(sifted.file, path, around);
     match config {
@@ -54,6 +57,7 @@ struct Checker {
     problems: Vec<Problem>,
     dropped: Dropped,
     folder: PathBuf,
+    environment: Arc<Environment>,
 }
 
 impl Checker {
@@ -61,7 +65,7 @@ impl Checker {
         let state_dir = self.state_dir(file.state_dir, around);
         let vault_key = self.vault(file.vault, state_dir.as_deref());
         let console = self.console(file.console);
-        self.later(&file.notify, "[notify]");
+        let notify = self.notify(file.notify);
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
         let accounts = self.accounts(file.account, &providers);
@@ -80,6 +84,7 @@ impl Checker {
             timeouts,
             limits,
             log,
+            notify,
         })
     }
 
