@@ -175,7 +175,13 @@ fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
         let row = format!("| `{}` |", cause.code());
         assert!(text.contains(&row), "no row for {}", cause.code());
     }
-    for code in ["MW-NOAUTH", TLS_FIRST, NOT_IN_CLEAR] {
+    for code in [
+        "MW-NOAUTH",
+        "MW-SENDER",
+        "MW-PROXY",
+        TLS_FIRST,
+        NOT_IN_CLEAR,
+    ] {
         assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
     }
 }

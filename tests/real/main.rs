@@ -3,12 +3,14 @@
 
 mod browser;
 mod clients;
+mod devices;
 mod egress;
 mod lab;
 mod lan;
 mod learning;
 mod local_tls;
 mod mail;
+mod proxies;
 mod revoke;
 mod secrecy;
 mod stages;
