@@ -84,11 +84,8 @@ impl Walk<'_> {
     fn config_step(&mut self) {
         let provider = &self.account.provider;
         let begun = Instant::now();
-        let secret = match &provider.client_secret {
-            None => Ok("no client secret".to_owned()),
-            Some(source) => source.read().map(|_| "client secret readable".to_owned()),
-        };
-        let found = secret
+        let found = provider
+            .look_at_credentials()
             .map(|secret| {
                 format!(
                     "provider {}, {}, {secret}",
@@ -96,7 +93,7 @@ impl Walk<'_> {
                     provider.flow.word()
                 )
             })
-            .map_err(|error| Failure::new(Stage::Token, Cause::Config, error.to_string()));
+            .map_err(|error| Failure::new(Stage::Token, Cause::Config, error));
         self.tell("config", begun, found);
     }
 

@@ -101,7 +101,7 @@ fn the_full_example_passes() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(
-        out.ends_with("full.toml: 5 accounts, 4 listeners, 4 providers\n"),
+        out.ends_with("full.toml: 5 accounts, 4 listeners, 10 providers\n"),
         "{out}"
     );
 }
@@ -130,18 +130,38 @@ fn every_problem_is_cited_with_its_place() {
         ("[limits]\nline-before-login = 80", "2:21", "a number from 512"),
         ("[log]\nlevel = 'inof'", "2:9", "not a log level"),
         ("[log]\nformat = 'xml'", "2:10", "unknown value `xml`"),
-        ("[provider.p]\npreset = 'gogle'\nclient-id = 'x'", "2:10", "did you mean `google`? this version knows \"microsoft\", \"google\""),
+        ("[provider.p]\npreset = 'gogle'\nclient-id = 'x'", "2:10", "did you mean `google`? this version knows microsoft, microsoft-personal,"),
         ("[provider.p]\npreset = 'google'", "1:1", "`client-id` is missing"),
         ("[provider.p]\npreset = 'google'\nclient-id = ''", "3:13", "`client-id` is empty"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'YOUR-CLIENT-ID'", "3:13", "is a sample"),
         ("[provider.p]\npreset = 'google'\nclient-id = '…'", "3:13", "is a sample"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ntenant = 'y'", "4:10", "no meaning"),
-        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'", "1:1", "client credentials"),
-        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'device-code'", "4:8", "not in this version yet"),
+        ("[provider.p]\npreset = 'Gmail'\nclient-id = 'x'", "2:10", "did you mean `google`?"),
+        ("[provider.p]\npreset = 'zoho'\nregion = 'us'\nclient-id = 'x'", "3:10", "there are: com, eu, in"),
+        ("[provider.p]\npreset = 'google'\nregion = 'com'\nclient-id = 'x'", "3:10", "no meaning"),
+        ("[provider.p]\npreset = 'microsoft-personal'\ntenant = 'contoso.com'\nclient-id = 'x'", "3:10", "no meaning"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'", "1:1", "no application opens mailboxes"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'device-code'", "1:1", "no tokens for mail"),
+        ("[provider.p]\nclient-id = 'x'\nflow = 'device-code'\ntoken-url = 'https://x'\nimap = { host = 'x' }", "1:1", "`device-url` is missing"),
+        ("[provider.p]\npreset = 'google'\nflow = 'service-account'", "1:1", "needs a `service-account`"),
+        ("[provider.p]\npreset = 'microsoft'\nflow = 'service-account'\nservice-account = { file = 'x' }", "1:1", "no service accounts"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nservice-account = { file = 'x' }", "4:19", "has no meaning with flow"),
+        ("[provider.p]\npreset = 'google'\nflow = 'managed-identity'", "1:1", "no application opens mailboxes"),
+        ("[provider.p]\npreset = 'microsoft'\nflow = 'managed-identity'\nclient-secret = 's'", "4:17", "has no meaning with flow"),
+        ("[provider.p]\npreset = 'microsoft'\ntenant = 'contoso.com'\nclient-id = 'x'\nflow = 'password'", "1:1", "needs `allow-password-grant = true`"),
+        ("[provider.p]\npreset = 'microsoft'\ntenant = 'contoso.com'\nclient-id = 'x'\nflow = 'password'\nallow-password-grant = false", "1:1", "needs `allow-password-grant = true`"),
+        ("[provider.p]\npreset = 'microsoft'\nclient-id = 'x'\nflow = 'password'\nallow-password-grant = true", "1:1", "`tenant` is missing: a password"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'password'\nallow-password-grant = true", "1:1", "no password is exchanged"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nallow-password-grant = true", "4:24", "has no meaning with flow"),
+        ("[provider.p]\npreset = 'microsoft'\ntenant = 'contoso.com'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'\ncertificate = { file = 'x' }", "7:15", "`certificate` and `client-secret` stand for each other"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = { key = { file = 'x' } }", "4:15", "`file` is missing"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = 'app.pem'", "4:15", "expected a table like"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = { file = 'x', key = 'secret-password', algorithm = 'none' }", "4:66", "unknown value `none`"),
+        ("[provider.p]\npreset = 'microsoft-gcc-high'\nclient-id = 'x'\nscopes = ['https://outlook.office365.com/SMTP.Send']", "4:11", "is not of the cloud"),
+        ("[provider.p]\nclient-id = 'x'\nimap = { host = 'x' }\nissuer = 'https://x'\nscopes = ['https://outlook.office365.us/SMTP.Send', 'https://outlook.office365.com/SMTP.Send']", "5:52", "one token cannot be for both"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'magic'", "4:8", "unknown value `magic`"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'socks5://x'", "4:10", "not in this version yet"),
-        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ndevice-url = 'https://x'", "4:14", "not in this version yet"),
-        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = { file = 'x' }", "4:15", "not in this version yet"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ndevice-url = 'http://example.com'", "4:14", "in clear"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ntoken-url = 'http://example.com/'", "4:13", "in clear"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nredirect-url = 'https://example.com/'", "4:16", "--method paste"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nscopes = ['a b']", "4:11", "a scope has no spaces"),
@@ -379,7 +399,7 @@ fn warnings_are_words_and_no_failure() {
         "{out}"
     );
     assert!(
-        out.contains("Google wants") && out.contains("ended on 2020-01-01"),
+        out.contains("its token endpoint wants it") && out.contains("ended on 2020-01-01"),
         "{out}"
     );
 }

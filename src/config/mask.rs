@@ -68,7 +68,14 @@ fn hide(value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
 fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     let named = [
-        "secret", "passw", "command", "webhook", "postgres", "egress",
+        "secret",
+        "passw",
+        "command",
+        "webhook",
+        "postgres",
+        "egress",
+        "assertion",
+        "service-account",
     ];
     (named.iter().any(|word| key.contains(word)) || key.ends_with("key"))
         && !key.contains("expires")

@@ -10,7 +10,6 @@ use super::entry::{Decision, Need, just_renewed};
 use super::grant::Grant;
 use super::keeper::{Registration, Slot, Tokens, internal, lock, luck};
 use super::life::{State, Trouble};
-use crate::config::Flow;
 use crate::failure::Failure;
 use crate::oauth::catalogue::Class;
 use crate::oauth::response::{Answer, ErrorAnswer};
@@ -207,13 +206,13 @@ async fn ask(slot: &Slot, oauth: &OAuth) -> Result<(Answer, Timestamp), OAuthErr
 async fn ask_once(slot: &Slot, oauth: &OAuth) -> Result<Answer, OAuthError> {
     let grant = slot.entry().grant.clone();
     let refresh_token = grant.as_ref().and_then(|grant| grant.refresh_token());
-    let outcome = match (slot.account.provider.flow, refresh_token) {
-        (Flow::AuthorizationCode, Some(token)) => oauth.refresh(token).await,
-        (Flow::AuthorizationCode, None) => {
+    let outcome = match refresh_token {
+        _ if slot.account.provider.flow.is_unattended() => oauth.unattended(&slot.account).await,
+        Some(token) => oauth.refresh(token).await,
+        None => {
             let answer = ErrorAnswer::plain("invalid_grant", Some("there is no refresh token"));
             Err(OAuthError::Refused(answer))
         }
-        (Flow::ClientCredentials, _) => oauth.client_credentials().await,
     };
     if outcome.as_ref().is_err_and(OAuthError::may_have_acted) {
         slot.entry().is_ambiguous = true;

@@ -3,6 +3,7 @@
 
 mod browser;
 mod clients;
+mod flows;
 mod lab;
 mod mail;
 mod secrecy;

@@ -111,12 +111,12 @@ impl Bench {
 
     async fn run(
         &self,
-        method: Method,
+        method: impl Into<Option<Method>>,
         lines: Option<mpsc::Receiver<String>>,
     ) -> Result<(), AuthorizeError> {
         let args = Args {
             account: "Alice@Example.com".into(),
-            method,
+            method: method.into(),
             no_open: true,
         };
         let (mut out, mut err) = (self.out.clone(), self.err.clone());
@@ -124,6 +124,8 @@ impl Bench {
             out: &mut out,
             err: &mut err,
             lines,
+            password: || Ok("m4ilbox-s3cret".to_owned().into()),
+            shows_pictures: false,
             open: |_| false,
         };
         authorize(&args, &self.config, &self.vault, &mut terminal).await
@@ -338,7 +340,7 @@ async fn an_application_needs_nobody() {
     let reply = Reply::json(200, r#"{"access_token":"app","expires_in":3600}"#);
     let more = "flow = \"client-credentials\"\nclient-secret = \"daemon\"";
     let bench = Bench::new(reply, more).await;
-    bench.run(Method::Browser, None).await.expect("authorised");
+    bench.run(None, None).await.expect("authorised");
     assert_eq!(bench.out.text(), "");
     assert!(bench.stored().is_some());
 }
