@@ -1,3 +1,5 @@
+mod flows;
+
 use std::collections::HashMap;
 
 use super::testing::{Endpoint, Reply, provider};
