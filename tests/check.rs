@@ -158,7 +158,7 @@ fn every_problem_is_cited_with_its_place() {
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = 'app.pem'", "4:15", "expected a table like"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = { file = 'x', key = 'secret-password', algorithm = 'none' }", "4:66", "unknown value `none`"),
         ("[provider.p]\npreset = 'microsoft-gcc-high'\nclient-id = 'x'\nscopes = ['https://outlook.office365.com/SMTP.Send']", "4:11", "is not of the cloud"),
-        ("[provider.p]\nclient-id = 'x'\nimap = { host = 'x' }\nissuer = 'https://x'\nscopes = ['https://outlook.office365.us/SMTP.Send', 'https://outlook.office365.com/SMTP.Send']", "5:52", "one token cannot be for both"),
+        ("[provider.p]\nclient-id = 'x'\nimap = { host = 'x' }\nissuer = 'https://x'\nscopes = ['https://outlook.office365.us/SMTP.Send', 'https://outlook.office365.com/SMTP.Send']", "5:53", "one token cannot be for both"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'magic'", "4:8", "unknown value `magic`"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'socks5://x'", "4:10", "not in this version yet"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ndevice-url = 'http://example.com'", "4:14", "in clear"),

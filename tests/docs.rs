@@ -124,6 +124,7 @@ fn links_between_the_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "docs/configuration.md",
+        "docs/providers.md",
     ] {
         let text = document(name);
         let links = text

@@ -97,9 +97,7 @@ mod tests {
             json!({"type": kind, "client_email": email, "private_key": key, "private_key_id": "k1"})
                 .to_string()
         };
-        let account = load(&file("service_account", &key))
-            .ok()
-            .expect("an account");
+        let account = load(&file("service_account", &key)).expect("an account");
         assert_eq!(account.key_id.as_deref(), Some("k1"));
         for (text, want) in [
             (file("authorized_user", &key), "no key file"),

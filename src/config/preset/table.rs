@@ -15,6 +15,9 @@ const fn starttls(host: &'static str, port: u16) -> Option<Server> {
     Some((host, port, UpstreamTls::StartTls))
 }
 
+/// For providers that compare every octet: a port that is always the same, beside the console's.
+const EXACT: &str = "http://localhost:8048/";
+
 /// Presets by name. A test holds them to each other and to the standards.
 pub const PRESETS: &[Preset] = &[
     // Microsoft 365, worldwide and GCC.
@@ -299,7 +302,7 @@ pub const PRESETS: &[Preset] = &[
         device_url: None,
         revoke_url: Some("https://api.fastmail.com/oauth/revoke"),
         issuer: Some("https://api.fastmail.com"),
-        redirect_url: "http://localhost",
+        redirect_url: EXACT,
         scopes: &[
             "https://www.fastmail.com/dev/protocol-imap",
             "https://www.fastmail.com/dev/protocol-pop",
@@ -329,7 +332,7 @@ pub const PRESETS: &[Preset] = &[
         device_url: None,
         revoke_url: None,
         issuer: None,
-        redirect_url: "http://localhost",
+        redirect_url: EXACT,
         scopes: &["https://email.comcast.net/", "profile", "openid"],
         app_scopes: None,
         service_scopes: None,
@@ -353,7 +356,7 @@ pub const PRESETS: &[Preset] = &[
         device_url: Some("https://oauth.yandex.com/device/code"),
         revoke_url: Some("https://oauth.yandex.com/revoke_token"),
         issuer: None,
-        redirect_url: "http://localhost",
+        redirect_url: EXACT,
         scopes: &["mail:imap_full", "mail:smtp"],
         app_scopes: None,
         service_scopes: None,
@@ -377,7 +380,7 @@ pub const PRESETS: &[Preset] = &[
         device_url: None,
         revoke_url: None,
         issuer: None,
-        redirect_url: "http://localhost",
+        redirect_url: EXACT,
         scopes: &["userinfo", "mail.imap"], // the second only together with the first
         app_scopes: None,
         service_scopes: None,
@@ -402,7 +405,7 @@ pub const PRESETS: &[Preset] = &[
         device_url: None,
         revoke_url: Some("https://accounts.zoho.{region}/oauth/v2/token/revoke"),
         issuer: None,
-        redirect_url: "http://localhost",
+        redirect_url: EXACT,
         // One word: Zoho puts commas between scopes, not spaces.
         scopes: &["ZOHOMAIL.PROTOCOL.IMAP,ZOHOMAIL.PROTOCOL.POP"],
         app_scopes: None,
@@ -429,7 +432,7 @@ pub const PRESETS: &[Preset] = &[
         device_url: None,
         revoke_url: None,
         issuer: None, // it sends one, in a form that no page names
-        redirect_url: "http://localhost",
+        redirect_url: EXACT,
         scopes: &["identity", "calendar", "email"],
         app_scopes: None,
         service_scopes: None,
