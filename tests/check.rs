@@ -327,6 +327,119 @@ fn presets_fill_in_what_is_not_written() {
 }
 
 #[test]
+fn a_region_decides_the_hosts_and_a_cloud_its_own() {
+    let config = parsed(
+        "[provider.z]\npreset = 'zoho'\nregion = 'com.au'\nclient-id = 'x'\n\
+         [provider.g]\npreset = 'microsoft-gcc-high'\ntenant = 'contoso.us'\nclient-id = 'x'\n\
+         [provider.p]\npreset = 'microsoft-personal'\nclient-id = 'x'\nflow = 'device-code'",
+    );
+    let provider = |name: &str| {
+        let mut all = config.providers.iter();
+        all.find(|provider| provider.name == name).unwrap()
+    };
+    let url = |url: &Option<url::Url>| url.as_ref().unwrap().to_string();
+    let zoho = provider("z");
+    assert_eq!(
+        url(&zoho.token_url),
+        "https://accounts.zoho.com.au/oauth/v2/token"
+    );
+    assert_eq!(zoho.imap.as_ref().unwrap().host, "imap.zoho.com.au");
+    assert!(zoho.smtp.is_none());
+    assert_eq!(
+        url(&provider("g").token_url),
+        "https://login.microsoftonline.us/contoso.us/oauth2/v2.0/token"
+    );
+    let personal = provider("p");
+    assert_eq!(
+        url(&personal.device_url),
+        "https://login.microsoftonline.com/consumers/oauth2/v2.0/devicecode"
+    );
+    assert_eq!(personal.flow, Flow::DeviceCode);
+}
+
+#[test]
+fn flows_of_applications_fill_in_what_they_ask_and_where() {
+    let config = parsed(
+        "[provider.a]\npreset = 'microsoft'\nflow = 'managed-identity'\n\
+         [provider.b]\npreset = 'google'\nflow = 'service-account'\nservice-account = { file = 'key.json' }\n\
+         [[account]]\naddress = 'support@contoso.com'\nprovider = 'b'\nauthorize-as = 'alice@contoso.com'",
+    );
+    let [machine, workspace] = &config.providers[..] else {
+        panic!("two")
+    };
+    assert_eq!(
+        machine.token_url.as_ref().unwrap().as_str(),
+        "http://169.254.169.254/metadata/identity/oauth2/token"
+    );
+    assert_eq!(machine.scopes, ["https://outlook.office365.com/.default"]);
+    assert_eq!(workspace.scopes, ["https://mail.google.com/"]);
+    assert_eq!(machine.client_id, "");
+}
+
+#[test]
+fn a_certificate_that_ends_and_a_registration_that_nobody_can_make_are_warned_of() {
+    let text = "[provider.p]\npreset = 'microsoft'\ntenant = 'contoso.com'\nclient-id = 'x'\n\
+                flow = 'client-credentials'\ncertificate = { file = 'app.pem', key = { file = 'app.key' } }\n\
+                [provider.y]\npreset = 'yahoo'\nclient-id = 'x'\n";
+    let place = Place::with(text);
+    let out = stderr(&place.run(&["check"]));
+    assert!(out.contains("cannot read the certificate"), "{out}");
+    assert!(out.contains("application form"), "{out}");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["app".into()]).unwrap();
+    let soon = jiff::Zoned::now()
+        .date()
+        .checked_add(jiff::Span::new().days(20))
+        .unwrap();
+    let (month, day) = (
+        soon.month().try_into().unwrap(),
+        soon.day().try_into().unwrap(),
+    );
+    params.not_after = rcgen::date_time_ymd(soon.year().into(), month, day);
+    let folder = place.folder.path();
+    fs::write(
+        folder.join("app.pem"),
+        params.self_signed(&key).unwrap().pem(),
+    )
+    .unwrap();
+    let path = folder.join("app.key");
+    fs::write(&path, key.serialize_pem()).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let output = place.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let out = stderr(&output);
+    let said = format!("the certificate of provider `p` ends on {soon}");
+    assert!(out.contains(&said), "{out}");
+    assert!(!out.contains("cannot read"), "{out}");
+}
+
+#[test]
+fn the_provider_of_a_new_account_is_guessed_from_its_address() {
+    let place = Place::with(
+        "[provider.mine]\npreset = 'google'\nclient-id = 'x'\nclient-secret = 's'\n\
+         [provider.b]\npreset = 'yahoo'\nclient-id = 'x'\n[provider.c]\npreset = 'yahoo'\nclient-id = 'y'\n",
+    );
+    for (address, said) in [
+        ("a@outlook.com", "preset = \"microsoft-personal\""),
+        ("a@yahoo.co.uk", "one of: b, c"),
+        ("a@gmx.de", "no tokens"),
+        ("a@contoso.com", "one of: b, c, mine"),
+    ] {
+        let output = place.run(&["account", "add", address]);
+        assert_eq!(output.status.code(), Some(2), "{address}");
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
+    let output = place.run(&["account", "add", "a@gmail.com"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        place
+            .text()
+            .contains("address = \"a@gmail.com\"\nprovider = \"mine\"")
+    );
+}
+
+#[test]
 fn an_application_asks_for_its_permissions_as_a_whole() {
     let config = parsed(
         "[provider.p]\npreset = 'microsoft'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = { file = 's' }\ntenant = 'contoso.com'",
