@@ -1,5 +1,6 @@
 //! `mailwicket account`: the mailboxes of the configuration. The file is changed only when the result passes the check.
 
+mod mx;
 mod provider;
 
 use std::path::Path;
@@ -37,6 +38,9 @@ struct Add {
     /// The provider, by its name in the configuration; without it, the one whose preset fits the address
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
+    /// Find the provider of an organisation's own domain by asking the DNS which hosts take its mail
+    #[arg(long, conflicts_with = "provider")]
+    ask_dns: bool,
     /// A name that mail programs log in with, instead of the address; may be repeated
     #[arg(long = "login", value_name = "LOGIN")]
     logins: Vec<String>,
@@ -61,7 +65,7 @@ pub fn run(args: Args, global: &Global) -> Exit {
 fn add(new: Add, global: &Global) -> Result<(), Exit> {
     let provider = match new.provider {
         Some(name) => name,
-        None => guessed(&new.address, global)?,
+        None => guessed(&new.address, new.ask_dns, global)?,
     };
     let account = NewAccount {
         address: new.address,
@@ -78,8 +82,8 @@ fn add(new: Add, global: &Global) -> Result<(), Exit> {
     Ok(())
 }
 
-fn guessed(address: &str, global: &Global) -> Result<String, Exit> {
-    let found = provider::of_address(address, &global.load()?);
+fn guessed(address: &str, may_ask: bool, global: &Global) -> Result<String, Exit> {
+    let found = provider::of_address(address, &global.load()?, may_ask);
     let name = found.map_err(|words| {
         say(&format!("error: {words}"));
         Exit::Usage

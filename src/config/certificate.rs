@@ -113,13 +113,21 @@ impl ClientCertificate {
             }
             Err(_) => return Err(CertificateError::Damaged { path: path() }),
         }
-        let not_after =
-            not_after(&certificate).ok_or_else(|| CertificateError::Damaged { path: path() })?;
+        let not_after = self.end_of(&certificate)?;
         Ok(KeyPair {
             certificate,
             key,
             not_after,
         })
+    }
+
+    /// When the certificate ends. Reads it alone, not its key.
+    pub fn not_after(&self) -> Result<Timestamp, CertificateError> {
+        self.end_of(&self.certificate()?)
+    }
+
+    fn end_of(&self, certificate: &CertificateDer<'_>) -> Result<Timestamp, CertificateError> {
+        not_after(certificate).ok_or_else(|| CertificateError::Damaged { path: self.path() })
     }
 
     fn path(&self) -> PathBuf {

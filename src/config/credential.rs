@@ -56,7 +56,7 @@ impl Provider {
 
     /// The last day of the certificate, if there is one that can be read.
     pub(super) fn certificate_ends(&self) -> Option<Date> {
-        let pair = self.certificate.as_ref()?.load().ok()?;
-        Some(pair.not_after.to_zoned(TimeZone::UTC).date())
+        let end = self.certificate.as_ref()?.not_after().ok()?;
+        Some(end.to_zoned(TimeZone::UTC).date())
     }
 }

@@ -117,6 +117,13 @@ mod tests {
         assert!(!masked("token-url = 'https://a:hunter2@b'").contains("hunter2"));
         assert_eq!(out.len(), text.len());
         assert!(!out.contains("nter2"), "{out}");
+        for text in [
+            "certificate = { file = 'a', key = \"\"\"\n-BEGIN\nhunter2\n\"\"\" }",
+            "assertion = 'hunter2'",
+            "service-account = '{\"private_key\": \"hunter2\"}'",
+        ] {
+            assert!(!masked(text).contains("hunter2"), "{text}");
+        }
         assert!(out.contains("client-secret = \"********\" # why"), "{out}");
         assert!(
             out.contains("2027-01-01") && out.contains("vault.key"),

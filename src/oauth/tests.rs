@@ -338,6 +338,32 @@ async fn endpoints_come_from_the_issuer_and_are_fetched_once() {
 }
 
 #[tokio::test]
+async fn the_issuer_says_where_other_devices_begin() {
+    let (endpoint, oauth) = discovered(|base, path| match path {
+        "/device" => Reply::json(
+            200,
+            r#"{"device_code":"d","user_code":"AB-CD","verification_uri":"https://id.example/d"}"#,
+        ),
+        _ => Reply::json(
+            200,
+            &format!(
+                r#"{{"issuer":"{base}","token_endpoint":"{base}/token","device_authorization_endpoint":"{base}/device"}}"#
+            ),
+        ),
+    })
+    .await;
+    let begun = oauth.device_sign_in().await.expect("a code");
+    assert_eq!((begun.user_code.as_str(), endpoint.hits()), ("AB-CD", 2));
+    let (_endpoint, oauth) = discovered(|base, _| {
+        let body = format!(r#"{{"issuer":"{base}","token_endpoint":"{base}/token"}}"#);
+        Reply::json(200, &body)
+    })
+    .await;
+    let error = oauth.device_sign_in().await.expect_err("nowhere");
+    assert!(error.to_string().contains("device-url"), "{error}");
+}
+
+#[tokio::test]
 async fn metadata_of_another_issuer_or_with_clear_endpoints_are_refused() {
     let (_endpoint, oauth) = discovered(|_, _| {
         Reply::json(

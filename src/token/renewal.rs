@@ -10,6 +10,7 @@ use super::entry::{Decision, Need, just_renewed};
 use super::grant::Grant;
 use super::keeper::{Registration, Slot, Tokens, internal, lock, luck};
 use super::life::{State, Trouble};
+use crate::config::Flow;
 use crate::failure::Failure;
 use crate::oauth::catalogue::Class;
 use crate::oauth::response::{Answer, ErrorAnswer};
@@ -139,7 +140,8 @@ impl Tokens {
         error: OAuthError,
     ) -> Result<AccessToken, Failure> {
         let trouble = slot.entry().trouble(&error, &slot.account);
-        let (concerns_all, is_answer) = (error.concerns_all_accounts(), error.is_answer());
+        let concerns_all = error.concerns_all_accounts() && !is_about_one_mailbox(slot, &error);
+        let is_answer = error.is_answer();
         {
             let mut brake = lock(&registration.brake);
             if concerns_all {
@@ -218,6 +220,13 @@ async fn ask_once(slot: &Slot, oauth: &OAuth) -> Result<Answer, OAuthError> {
         slot.entry().is_ambiguous = true;
     }
     outcome
+}
+
+/// Whether the words that elsewhere speak of the whole registration speak of one mailbox: a service account hears them for each that it
+/// may not act for.
+fn is_about_one_mailbox(slot: &Slot, error: &OAuthError) -> bool {
+    slot.account.provider.flow == Flow::ServiceAccount
+        && matches!(error, OAuthError::Refused(answer) if answer.error == "unauthorized_client")
 }
 
 fn from_lock(error: &VaultError) -> Trouble {
