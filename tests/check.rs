@@ -135,6 +135,7 @@ fn every_problem_is_cited_with_its_place() {
         ("[provider.p]\npreset = 'google'\nclient-id = ''", "3:13", "`client-id` is empty"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'YOUR-CLIENT-ID'", "3:13", "is a sample"),
         ("[provider.p]\npreset = 'google'\nclient-id = '…'", "3:13", "is a sample"),
+        ("[provider.p]\npreset = 'microsoft'\nclient-id = 'APPLICATION-ID'", "3:13", "is a sample"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ntenant = 'y'", "4:10", "no meaning"),
         ("[provider.p]\npreset = 'Gmail'\nclient-id = 'x'", "2:10", "did you mean `google`?"),
         ("[provider.p]\npreset = 'zoho'\nregion = 'us'\nclient-id = 'x'", "3:10", "there are: com, eu, in"),

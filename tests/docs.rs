@@ -117,6 +117,31 @@ fn the_configurations_in_the_readme_pass_the_check() {
 }
 
 #[test]
+fn the_providers_in_the_documents_pass_the_check_once_they_have_an_id() {
+    let text = document("docs/providers.md");
+    let examples = text.split("```toml\n").skip(1);
+    let examples = examples.filter_map(|rest| rest.split("```").next());
+    let tables: Vec<_> = examples
+        .filter(|text| text.starts_with("[provider."))
+        .collect();
+    assert!(tables.len() >= 10, "an example for each kind");
+    for table in tables {
+        let id = "11111111-2222-3333-4444-555555555555";
+        let table = table.replace("APPLICATION-ID", id).replace("CLIENT-ID", id);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("mailwicket.toml");
+        fs::write(&path, &table).expect("written");
+        let checked = Command::new(env!("CARGO_BIN_EXE_mailwicket"))
+            .args(["check", "--state-dir", "state", "--config"])
+            .arg(&path)
+            .output()
+            .expect("mailwicket");
+        let words = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{table}\n{words}");
+    }
+}
+
+#[test]
 fn links_between_the_documents_lead_somewhere() {
     for name in [
         "README.md",

@@ -55,7 +55,7 @@ impl Provider {
     }
 
     /// The last day of the certificate, if there is one that can be read.
-    pub(super) fn certificate_ends(&self) -> Option<Date> {
+    pub fn certificate_ends(&self) -> Option<Date> {
         let end = self.certificate.as_ref()?.not_after().ok()?;
         Some(end.to_zoned(TimeZone::UTC).date())
     }
