@@ -3,6 +3,8 @@
 //!
 //! Everything is read anew for each request, so that a renewed secret, certificate or assertion needs no restart.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -11,7 +13,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::jwt;
-use crate::config::{ClientCertificate, KeyPair, Provider};
+use crate::config::{CertificateError, ClientCertificate, KeyPair, Provider};
 
 /// The type of every assertion that is sent (RFC 7523 §2.2).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -19,6 +21,8 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 pub(super) const BACKDATED: i64 = 30;
 /// Seconds until an assertion ends. Microsoft wants five to ten minutes in all.
 pub(super) const LIFE: i64 = 300;
+/// How long after its certificate a key may be written when both are replaced.
+const BETWEEN_FILES: Duration = Duration::from_secs(1);
 
 /// What goes with a request so that the provider knows the application.
 pub(super) enum Proof {
@@ -38,7 +42,7 @@ impl Proof {
         now: Timestamp,
     ) -> Result<Self, String> {
         if let Some(certificate) = &provider.certificate {
-            let pair = certificate.load().map_err(|error| error.to_string())?;
+            let pair = load(certificate).map_err(|error| error.to_string())?;
             let assertion = assertion(certificate, &pair, &provider.client_id, audience, now)?;
             return Ok(Self::Assertion(assertion));
         }
@@ -82,6 +86,17 @@ impl Proof {
             Self::Secret(secret) => vec![("client_secret", secret.expose_secret())],
             _ => self.assertion(),
         }
+    }
+}
+
+/// The certificate and its key. Where they are no pair somebody may just be replacing them, one after the other, so it looks once more.
+fn load(certificate: &ClientCertificate) -> Result<KeyPair, CertificateError> {
+    match certificate.load() {
+        Err(CertificateError::Mismatch { .. }) => {
+            std::thread::sleep(BETWEEN_FILES);
+            certificate.load()
+        }
+        outcome => outcome,
     }
 }
 

@@ -55,18 +55,6 @@ fn a_certificate_in_place_of_a_secret_opens_the_mailbox() {
 }
 
 #[test]
-fn a_renewed_certificate_is_taken_up_without_a_restart() {
-    let (mut wicket, account) = with_certificate("renewed-certificate");
-    wicket.start();
-    let new = certificate();
-    write(&wicket, "app.pem", &new.0);
-    write(&wicket, "app.key", &new.1);
-    let order = json!({"client_id": "renewed-certificate", "certificate": new.0});
-    lab().control("certificate-client", &order);
-    wicket.logs_in("imap", &account);
-}
-
-#[test]
 fn check_and_doctor_say_that_key_and_certificate_are_not_a_pair() {
     let (wicket, account) = with_certificate("not-a-pair");
     write(&wicket, "app.key", &certificate().1);

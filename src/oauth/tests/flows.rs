@@ -141,6 +141,73 @@ async fn a_certificate_signs_an_assertion_for_one_request() {
     assert_ne!(claims["jti"], again["jti"], "each is good for one request");
 }
 
+#[tokio::test]
+async fn a_renewed_certificate_is_taken_up_with_the_next_request() {
+    let endpoint = good_endpoint().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut registration = provider(&endpoint.url);
+    let pairs = [0, 1].map(|_| made(&rcgen::PKCS_RSA_SHA256));
+    let key = folder.path().join("app.key");
+    let mut certificate = at(folder.path(), &pairs[0].0, "");
+    certificate.key = SecretSource::File(key.clone());
+    registration.certificate = Some(certificate);
+    let oauth = OAuth::new(Arc::new(registration), LIMIT).expect("client");
+    for (n, (certificate, private)) in pairs.iter().enumerate() {
+        at(folder.path(), certificate, "");
+        write_guarded(&key, private);
+        oauth.client_credentials().await.expect("a token");
+        let sent = form(&endpoint.requests()[n]);
+        let (_, _, signed, signature) = taken_apart(&sent["client_assertion"]);
+        assert!(verified(
+            certificate,
+            SignatureScheme::RSA_PSS_SHA256,
+            &signed,
+            &signature
+        ));
+    }
+}
+
+/// Written so that other users cannot read it, as secrets must be.
+fn write_guarded(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("written");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).expect("its owner's");
+    }
+}
+
+/// The key is the old one when it is read first, as while somebody replaces both files.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pair_that_is_being_replaced_is_looked_at_once_more() {
+    let endpoint = good_endpoint().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (certificate, key) = made(&rcgen::PKCS_RSA_SHA256);
+    let (_, old) = made(&rcgen::PKCS_RSA_SHA256);
+    write_guarded(&folder.path().join("old"), &old);
+    write_guarded(&folder.path().join("new"), &key);
+    let script = "cd \"$0\" && cat \"$(cat which 2>/dev/null || echo old)\" && echo new > which";
+    let words = ["sh", "-c", script, folder.path().to_str().expect("text")];
+    let mut pair = at(folder.path(), &certificate, "");
+    pair.key = SecretSource::Command(words.map(str::to_owned).into());
+    let by_command = |provider: &mut Provider| {
+        provider.flow = Flow::ClientCredentials;
+        provider.certificate = Some(pair.clone());
+    };
+    unattended(&endpoint, by_command).await.expect("a token");
+    // A pair that is none at the second look either is the configuration's fault.
+    std::fs::write(folder.path().join("new"), old).expect("written");
+    let error = unattended(&endpoint, by_command)
+        .await
+        .expect_err("no pair");
+    assert!(
+        error.to_string().contains("do not belong together"),
+        "{error}"
+    );
+    assert_eq!((error.class(), endpoint.hits()), (Class::Config, 1));
+}
+
 fn seconds(claims: &Value, name: &str) -> i64 {
     claims[name].as_i64().expect("a time")
 }
