@@ -5,6 +5,7 @@ mod browser;
 mod clients;
 mod devices;
 mod egress;
+mod flows;
 mod lab;
 mod lan;
 mod learning;

@@ -3,6 +3,7 @@
 //! A check that finds a problem tells it and goes on with any value at hand: as soon as there is one problem, no `Config` is made.
 
 mod account;
+mod credential;
 mod device;
 mod egress;
 mod listener;
