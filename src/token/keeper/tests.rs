@@ -899,6 +899,8 @@ async fn nothing_secret_is_logged_at_the_most_verbose_level() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
+    // A place in the code that another test comes to first asks only that test's subscriber, which is none, unless there are two.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     // The test's runtime has one thread, so this sees the renewal's task and the HTTP client as well.
     let _logging = tracing::subscriber::set_default(subscriber);
     let echo = r#"{"error":"invalid_grant","error_description":"s3cretR and s3cretC"}"#;
