@@ -8,11 +8,13 @@
 //! \xffN  the mail server says what follows, on the next connection to it
 //! \xffI  the conversation with the mail program is interrupted; what follows begins with T, S or L: time-out, stop, limit
 //! ```
+//!
+//! An option is a letter, and each letter means something by itself; behind a `/` stand no letters but lengths ([`Script::cuts`]).
 
 use std::collections::VecDeque;
 
 use mailwicket::config::{MechanismChoice, UpstreamTls};
-use mailwicket::dialogue::Interruption;
+use mailwicket::dialogue::{Interruption, Privacy};
 
 /// What the mail program does next.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,7 @@ pub enum Local<'a> {
 /// A session, written down.
 #[derive(Debug)]
 pub struct Script<'a> {
-    /// What stands before the first turn. Each octet means something by itself, in any order.
+    /// What stands before the first turn.
     pub options: &'a [u8],
     /// The mail program's turns.
     pub local: VecDeque<Local<'a>>,
@@ -72,9 +74,35 @@ impl<'a> Script<'a> {
         }
     }
 
+    fn has(&self, option: u8) -> bool {
+        let letters = self.options.split(|b| *b == b'/').next();
+        letters.is_some_and(|letters| letters.contains(&option))
+    }
+
+    /// The lengths in which something comes.
+    pub fn cuts(&self) -> &'a [u8] {
+        let slash = self.options.iter().position(|b| *b == b'/');
+        slash.map_or(&[][..], |at| &self.options[at + 1..])
+    }
+
+    /// `O`, `R` or `S`: TLS is offered to the mail program, or required, or on already.
+    pub fn privacy(&self) -> Privacy {
+        match (self.has(b'O'), self.has(b'R'), self.has(b'S')) {
+            (true, _, _) => Privacy::Offered,
+            (_, true, _) => Privacy::Required,
+            (_, _, true) => Privacy::Secured,
+            _ => Privacy::Clear,
+        }
+    }
+
+    /// `W`: the mail program may send without a login.
+    pub fn is_waived(&self) -> bool {
+        self.has(b'W')
+    }
+
     /// `t`: TLS begins with STARTTLS upstream.
     pub fn tls(&self) -> UpstreamTls {
-        match self.options.contains(&b't') {
+        match self.has(b't') {
             true => UpstreamTls::StartTls,
             false => UpstreamTls::Implicit,
         }
@@ -82,7 +110,7 @@ impl<'a> Script<'a> {
 
     /// `x` or `b`: only XOAUTH2 or OAUTHBEARER.
     pub fn mechanism(&self) -> MechanismChoice {
-        match (self.options.contains(&b'x'), self.options.contains(&b'b')) {
+        match (self.has(b'x'), self.has(b'b')) {
             (true, false) => MechanismChoice::Xoauth2,
             (false, true) => MechanismChoice::Oauthbearer,
             _ => MechanismChoice::Auto,

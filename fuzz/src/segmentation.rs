@@ -2,7 +2,7 @@
 //!
 //! The options begin with the protocol: `i`, `p` or `s`. The octets behind a `/` are the lengths of the segments.
 
-use mailwicket::dialogue::{LocalEvent, LoggedIn, Step, local};
+use mailwicket::dialogue::{Ending, LocalEvent, LoggedIn, Step, local};
 use mailwicket::failure::{Cause, Failure};
 use mailwicket::protocol::Protocol;
 use mailwicket::stage::Stage;
@@ -27,26 +27,29 @@ pub fn run(data: &[u8]) {
         Some(b's') => Protocol::Smtp,
         _ => Protocol::Imap,
     };
-    let slash = script.options.iter().position(|b| *b == b'/');
-    let cuts = slash.map_or(&[][..], |at| &script.options[at + 1..]);
-    mail_program(protocol, &script, cuts);
-    mail_server(&secret(data), protocol, &script, cuts);
+    mail_program(protocol, &script);
+    mail_server(&secret(data), protocol, &script);
 }
 
-fn mail_program(protocol: Protocol, script: &Script<'_>, cuts: &[u8]) {
+fn mail_program(protocol: Protocol, script: &Script<'_>) {
     let says = |turn: &Local<'_>| match turn {
         Local::Says(said) => said.to_vec(),
         Local::IsInterrupted(_) => Vec::new(),
     };
     let input = script.local.iter().map(says).collect::<Vec<_>>().concat();
-    let whole = serve(protocol, &input, Cuts::none());
-    assert_eq!(whole, serve(protocol, &input, Cuts::new(&[1])));
-    assert_eq!(whole, serve(protocol, &input, Cuts::new(cuts)));
+    let whole = serve(protocol, script, &input, Cuts::none());
+    for cuts in [Cuts::new(&[1]), Cuts::new(script.cuts())] {
+        let cut = serve(protocol, script, &input, cuts);
+        assert!(agree(&whole, &cut), "{whole:?}\n{cut:?}");
+    }
 }
 
-/// Runs our server over `input`, with the program's one right password.
-fn serve(protocol: Protocol, mut input: &[u8], mut cuts: Cuts<'_>) -> Seen {
-    let mut machine = local(protocol, BOUNDS, None);
+/// Runs our server over `input`, with the program's one right password; a device that sends without one is let in at its second try.
+fn serve(protocol: Protocol, script: &Script<'_>, mut input: &[u8], mut cuts: Cuts<'_>) -> Seen {
+    let mut machine = local(protocol, BOUNDS, script.privacy(), None);
+    if script.is_waived() {
+        machine.waive_login();
+    }
     let mut seen = Seen::default();
     let profile = Default::default();
     loop {
@@ -63,14 +66,18 @@ fn serve(protocol: Protocol, mut input: &[u8], mut cuts: Cuts<'_>) -> Seen {
                 seen.happens("NeedProfile".to_owned());
                 machine.profile(Ok(&profile));
             }
-            Step::Event(LocalEvent::Credentials(credentials)) => {
-                let password = credentials.password.expose_secret();
-                seen.happens(format!("{:?} {password:?}", credentials.login));
+            Step::Event(LocalEvent::StartTls(reply)) => {
+                seen.said.extend_from_slice(&reply);
+                seen.happens("StartTls".to_owned());
+                machine.tls_started();
+            }
+            Step::Event(event @ (LocalEvent::Credentials(_) | LocalEvent::Mail)) => {
+                let trouble = seen.judges(&event);
                 // What has come by the time of the answer is what counts, so here it is everything that can.
                 let count = input.len().min(machine.room());
                 machine.receive(&input[..count]);
                 input = &input[count..];
-                if credentials.login.eq_ignore_ascii_case(ALICE) && password == PASSWORD {
+                let Some(cause) = trouble else {
                     match machine.accept(&logged_in(protocol)) {
                         Ok(opening) => {
                             seen.said.extend_from_slice(&opening.reply);
@@ -79,8 +86,8 @@ fn serve(protocol: Protocol, mut input: &[u8], mut cuts: Cuts<'_>) -> Seen {
                         Err(ending) => seen.happens(format!("{ending:?}")),
                     }
                     return seen;
-                }
-                machine.refuse(&Failure::new(Stage::Password, Cause::Password, ""));
+                };
+                machine.refuse(&Failure::new(Stage::Password, cause, ""));
             }
             Step::Event(LocalEvent::Close(ending)) => {
                 seen.happens(format!("{ending:?}"));
@@ -128,9 +135,9 @@ fn logged_in(protocol: Protocol) -> LoggedIn {
     }
 }
 
-fn mail_server(secret: &str, protocol: Protocol, script: &Script<'_>, cuts: &[u8]) {
+fn mail_server(secret: &str, protocol: Protocol, script: &Script<'_>) {
     let whole = call(secret, protocol, script, Cuts::none());
-    for cuts in [Cuts::new(&[1]), Cuts::new(cuts)] {
+    for cuts in [Cuts::new(&[1]), Cuts::new(script.cuts())] {
         let cut = call(secret, protocol, script, cuts);
         assert!(agree(&whole, &cut), "{whole:?}\n{cut:?}");
     }
@@ -150,7 +157,8 @@ fn call(secret: &str, protocol: Protocol, script: &Script<'_>, cuts: Cuts<'_>) -
     }
 }
 
-/// An early answer may go unnoticed when it is cut from the one before it; up to there everything must be the same.
+/// An early answer, or words in clear behind STARTTLS, may go unnoticed when they are cut from what came before them; up to there
+/// everything must be the same.
 fn agree(whole: &Seen, cut: &Seen) -> bool {
     let (short, long) = match (whole.came_early(), cut.came_early()) {
         (false, false) => return whole == cut,
@@ -166,10 +174,26 @@ impl Seen {
         self.happened.push((self.said.len(), event));
     }
 
-    /// Whether it ended because an answer came before its question, which shows only when both come together.
+    /// What a login or a mail without one is refused for, if it is.
+    fn judges(&mut self, event: &LocalEvent) -> Option<Cause> {
+        if let LocalEvent::Credentials(credentials) = event {
+            let password = credentials.password.expose_secret();
+            self.happens(format!("{:?} {password:?}", credentials.login));
+            let is_right = credentials.login.eq_ignore_ascii_case(ALICE) && password == PASSWORD;
+            return (!is_right).then_some(Cause::Password);
+        }
+        let is_first = !self.happened.iter().any(|(_, event)| event == "Mail");
+        self.happens("Mail".to_owned());
+        is_first.then_some(Cause::Upstream)
+    }
+
+    /// Whether it ended because something came before its time, which shows only when both come together.
     fn came_early(&self) -> bool {
         let signs = ["answered before it was asked", "sent bytes in clear behind"];
         let last = self.happened.last();
-        last.is_some_and(|(_, event)| signs.iter().any(|sign| event.contains(sign)))
+        last.is_some_and(|(_, event)| {
+            *event == format!("{:?}", Ending::Injected)
+                || signs.iter().any(|sign| event.contains(sign))
+        })
     }
 }

@@ -2,14 +2,16 @@
 //! what `session` does, with a password check and a token that are always the same.
 //!
 //! Whatever both sides say: the mail program hears nothing but our own words and the success of the provider; a stranger causes no
-//! login upstream; what follows the login on both sides is handed to the relay, all of it and nothing else.
+//! login upstream; what follows the login on both sides is handed to the relay, all of it and nothing else. Where TLS is required,
+//! nobody is let in before it, or even asked for a password; what was said in clear before it is forgotten, and nothing that came in
+//! clear is taken for secured.
 
 use std::collections::VecDeque;
 
 use mailwicket::config::{MechanismChoice, UpstreamTls};
 use mailwicket::dialogue::{
-    Credentials, Ending, Local, LocalEvent, LoggedIn, Opening, Profile, Step, UpstreamFailure,
-    UpstreamFailureKind, local,
+    Credentials, Ending, Local, LocalEvent, LoggedIn, Opening, Privacy, Profile, Step,
+    UpstreamFailure, UpstreamFailureKind, local,
 };
 use mailwicket::failure::{Cause, Failure};
 use mailwicket::protocol::Protocol;
@@ -41,17 +43,23 @@ pub fn smtp(data: &[u8]) {
 /// Plays a script, and says whether the mail program heard of success.
 pub fn play(protocol: Protocol, data: &[u8]) -> bool {
     let script = Script::read(data);
-    let mut machine = local(protocol, BOUNDS, None);
+    let mut machine = local(protocol, BOUNDS, script.privacy(), None);
     assert!(machine.room() <= CAPACITY, "a bound that is none");
+    if script.is_waived() {
+        machine.waive_login();
+    }
     let mut session = Session {
         secret: secret(data),
         protocol,
+        privacy: script.privacy(),
+        is_waived: script.is_waived(),
         tls: script.tls(),
         mechanism: script.mechanism(),
         turns: script.local,
         visits: script.visits,
         rest: &[],
         heard: Vec::new(),
+        in_clear: 0,
         said: Vec::new(),
         wrong_passwords: 0,
     };
@@ -62,10 +70,10 @@ pub fn play(protocol: Protocol, data: &[u8]) -> bool {
                 let profile = profile.map_err(|failure| session.marked(failure));
                 machine.profile(profile.as_ref());
             }
-            Next::Credentials(credentials) => {
+            Next::Claim(claim) => {
                 session.pipelines(&mut *machine);
-                match session.open(&credentials, machine.name(), machine.promised()) {
-                    Ok(opened) => return session.accept(machine, &opened),
+                match session.open(&claim, machine.name(), machine.promised()) {
+                    Ok(opened) => return session.accept(machine, &claim, &opened),
                     Err(failure) => machine.refuse(&session.marked(failure)),
                 }
             }
@@ -77,7 +85,13 @@ pub fn play(protocol: Protocol, data: &[u8]) -> bool {
 /// What the mail program's side waits for.
 enum Next {
     Profile,
-    Credentials(Credentials),
+    Claim(Claim),
+}
+
+/// What it wants to be let in with.
+enum Claim {
+    Login(Credentials),
+    Address,
 }
 
 /// A login that the provider accepted, and what it said on that connection.
@@ -90,6 +104,9 @@ struct Session<'s> {
     /// The token, and the mark of everything that no mail program may be told.
     secret: String,
     protocol: Protocol,
+    /// How private the conversation is by now.
+    privacy: Privacy,
+    is_waived: bool,
     tls: UpstreamTls,
     mechanism: MechanismChoice,
     turns: VecDeque<script::Local<'s>>,
@@ -98,6 +115,8 @@ struct Session<'s> {
     rest: &'s [u8],
     /// What the mail program has said.
     heard: Vec<u8>,
+    /// How much of that was in clear, before TLS.
+    in_clear: usize,
     /// What it was told.
     said: Vec<u8>,
     wrong_passwords: usize,
@@ -111,9 +130,16 @@ impl<'s> Session<'s> {
                 Step::Send(bytes) => self.says(&bytes),
                 Step::NeedInput => self.hears(machine)?,
                 Step::Event(LocalEvent::NeedProfile) => return Some(Next::Profile),
+                Step::Event(LocalEvent::StartTls(reply)) => self.shakes_hands(machine, &reply)?,
                 Step::Event(LocalEvent::Credentials(credentials)) => {
+                    assert_ne!(self.privacy, Privacy::Required, "a password in clear");
                     are_sound(&credentials);
-                    return Some(Next::Credentials(credentials));
+                    return Some(Next::Claim(Claim::Login(credentials)));
+                }
+                Step::Event(LocalEvent::Mail) => {
+                    assert_ne!(self.privacy, Privacy::Required, "mail in clear");
+                    assert!(self.is_waived && self.protocol == Protocol::Smtp);
+                    return Some(Next::Claim(Claim::Address));
                 }
                 Step::Event(LocalEvent::Close(ending)) => {
                     let again = machine.step();
@@ -149,6 +175,30 @@ impl<'s> Session<'s> {
         self.rest = later;
     }
 
+    /// The handshake; `None` where something came in clear that would be taken for secured.
+    fn shakes_hands(&mut self, machine: &mut dyn Local, reply: &[u8]) -> Option<()> {
+        assert!(self.offers_tls(), "a handshake that nobody was offered");
+        let command = last_line(&self.heard).to_ascii_uppercase();
+        let is_asked_for = command.contains("STARTTLS") || command.contains("STLS");
+        assert!(is_asked_for, "something stands behind {command:?}");
+        let is_injected = !self.rest.is_empty();
+        self.says(reply);
+        self.receive(machine); // the driver looks whether anything comes, and this is what it would miss
+        machine.tls_started();
+        if is_injected {
+            self.parts(machine, Ending::Injected);
+            return None;
+        }
+        self.privacy = Privacy::Secured;
+        self.in_clear = self.heard.len();
+        assert_eq!(machine.name(), None, "it remembers what was said in clear");
+        Some(())
+    }
+
+    fn offers_tls(&self) -> bool {
+        matches!(self.privacy, Privacy::Offered | Privacy::Required)
+    }
+
     /// After an interruption: the last words, and the end.
     fn parts(&mut self, machine: &mut dyn Local, expected: Ending) {
         loop {
@@ -174,6 +224,13 @@ impl<'s> Session<'s> {
                 is_a_reply(self.protocol, line),
                 "{line:?} is not ours to say"
             );
+            let is_list = lists_tls(self.protocol, line);
+            assert!(!is_list || self.offers_tls(), "{line:?} is no offer");
+            let is_question = asks_for_more(self.protocol, line);
+            assert!(
+                !is_question || self.privacy != Privacy::Required,
+                "{line:?} asks for a password"
+            );
         }
         self.said.extend_from_slice(bytes);
         let is_told = count(bytes, self.secret.as_bytes()) > 0;
@@ -191,7 +248,8 @@ impl<'s> Session<'s> {
             let is_repeatable =
                 (1..=255).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
             assert!(is_repeatable, "{name:?} goes upstream");
-            assert!(count(&self.heard, name.as_bytes()) > 0, "made up: {name:?}");
+            let said = &self.heard[self.in_clear..];
+            assert!(count(said, name.as_bytes()) > 0, "made up: {name:?}");
         }
         let turns = self.visits.pop_front().unwrap_or_default();
         Visit::new(
@@ -218,16 +276,18 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// What `session` does with credentials, with one renewal of a refused token.
+    /// What `session` does with credentials or without, with one renewal of a refused token.
     fn open(
         &mut self,
-        credentials: &Credentials,
+        claim: &Claim,
         name: Option<&str>,
         promised: Option<&Profile>,
     ) -> Result<Opened, Failure> {
-        let is_right = credentials.login.eq_ignore_ascii_case(ALICE)
-            && credentials.password.expose_secret() == PASSWORD;
-        if !is_right {
+        let is_right = |credentials: &Credentials| {
+            credentials.login.eq_ignore_ascii_case(ALICE)
+                && credentials.password.expose_secret() == PASSWORD
+        };
+        if matches!(claim, Claim::Login(credentials) if !is_right(credentials)) {
             self.wrong_passwords += 1;
             assert!(self.wrong_passwords <= BOUNDS.failed_logins);
             return Err(failure(Stage::Password, Cause::Password, ""));
@@ -268,7 +328,7 @@ impl<'s> Session<'s> {
     }
 
     /// The mail program hears of success in the provider's words, and what came behind it goes on. A second login does not.
-    fn accept(&mut self, machine: Box<dyn Local>, opened: &Opened) -> bool {
+    fn accept(&mut self, machine: Box<dyn Local>, claim: &Claim, opened: &Opened) -> bool {
         let Opening { reply, leftovers } = match machine.accept(&opened.logged_in) {
             Ok(opening) => opening,
             Err(ending) => {
@@ -276,8 +336,16 @@ impl<'s> Session<'s> {
                 return false;
             }
         };
-        assert!(self.heard.ends_with(&leftovers) && leftovers.len() <= CAPACITY);
+        assert!(self.heard[self.in_clear..].ends_with(&leftovers) && leftovers.len() <= CAPACITY);
         assert!(!is_login(self.protocol, &leftovers), "a password goes on");
+        if let Claim::Address = claim {
+            // Nobody asked for an answer, and the command is the provider's to answer.
+            assert!(reply.is_empty(), "it never logged in");
+            assert!(
+                leftovers.to_ascii_uppercase().starts_with(b"MAIL") && leftovers.contains(&b'\n')
+            );
+            return true;
+        }
         let reply = reply.strip_suffix(b"\r\n").expect("a whole line");
         for line in reply.split(|b| *b == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -292,14 +360,21 @@ impl<'s> Session<'s> {
 
 /// Whether what goes upstream first is another login, with the local password in it.
 fn is_login(protocol: Protocol, leftovers: &[u8]) -> bool {
-    let line = leftovers.split(|b| *b == b'\n').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line).to_ascii_uppercase();
-    let mut words = line.split_ascii_whitespace();
-    match protocol {
-        Protocol::Imap => matches!(words.nth(1), Some("LOGIN" | "AUTHENTICATE")),
-        Protocol::Pop3 => matches!(words.next(), Some("USER" | "PASS" | "AUTH" | "APOP")),
-        Protocol::Smtp => words.next() == Some("AUTH"),
-    }
+    let text = String::from_utf8_lossy(leftovers).to_ascii_uppercase();
+    // Up to what announces octets that are no lines, which are anybody's to write.
+    let is_line = |line: &&str| match protocol {
+        Protocol::Imap => !line.contains('}') && !line.contains("COMPRESS"),
+        Protocol::Pop3 => true,
+        Protocol::Smtp => !line.contains("DATA") && !line.contains("BDAT"),
+    };
+    text.split('\n').take_while(is_line).any(|line| {
+        let mut words = line.split_ascii_whitespace();
+        match protocol {
+            Protocol::Imap => matches!(words.nth(1), Some("LOGIN" | "AUTHENTICATE")),
+            Protocol::Pop3 => matches!(words.next(), Some("USER" | "PASS" | "AUTH" | "APOP")),
+            Protocol::Smtp => words.next() == Some("AUTH"),
+        }
+    })
 }
 
 /// The text behind the word of success.
@@ -315,6 +390,32 @@ fn success_text(protocol: Protocol, line: &[u8]) -> &[u8] {
             .or_else(|| line.strip_prefix(b"235-")),
     };
     text.unwrap_or_else(|| panic!("no success: {}", line.escape_ascii()))
+}
+
+/// The last line that was said, if nothing stands behind its end.
+fn last_line(said: &[u8]) -> String {
+    let lines = said.strip_suffix(b"\n").unwrap_or_default();
+    let last = lines.rsplit(|b| *b == b'\n').next().unwrap_or_default();
+    String::from_utf8_lossy(last).into_owned()
+}
+
+/// Whether a line is, or holds, the capability of TLS.
+fn lists_tls(protocol: Protocol, line: &str) -> bool {
+    match protocol {
+        Protocol::Imap => line
+            .split_once("CAPABILITY ")
+            .is_some_and(|(_, list)| list.split([' ', ']']).any(|word| word == "STARTTLS")),
+        Protocol::Pop3 => line == "STLS",
+        Protocol::Smtp => line.get(4..) == Some("STARTTLS"),
+    }
+}
+
+/// Whether a line invites the mail program to go on with a command, as with a password.
+fn asks_for_more(protocol: Protocol, line: &str) -> bool {
+    match protocol {
+        Protocol::Imap | Protocol::Pop3 => line.starts_with("+ "),
+        Protocol::Smtp => line.starts_with("334"),
+    }
 }
 
 /// What fits the grammar of our replies before success.
@@ -374,6 +475,7 @@ impl Refusal {
 fn unreachable(told: &UpstreamFailure) -> Failure {
     let cause = match told.kind {
         UpstreamFailureKind::TokenRefused => Cause::Refused,
+        UpstreamFailureKind::Forbidden => Cause::Config,
         UpstreamFailureKind::Busy => Cause::Busy,
         UpstreamFailureKind::Unavailable => Cause::Upstream,
     };
