@@ -5,13 +5,15 @@
 //! in the plainest way, and never taken from the code that is checked.
 //!
 //! A new target is a module here, a line in [`ALL`], a file in `fuzz_targets`, a `[[bin]]` in `Cargo.toml`, and a folder with seeds
-//! in `corpus`. The next ones will be the headers of the PROXY protocol.
+//! in `corpus`.
 
 pub mod config;
 pub mod framing;
+pub mod proxy;
 pub mod sasl;
 pub mod script;
 pub mod segmentation;
+pub mod senders;
 pub mod session;
 pub mod setting;
 pub mod vault;
@@ -21,13 +23,15 @@ pub mod visit;
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus.
-pub const ALL: [(&str, Target); 8] = [
+pub const ALL: [(&str, Target); 10] = [
     ("config", config::run),
     ("framing", framing::run),
     ("imap", session::imap),
     ("pop3", session::pop3),
+    ("proxy", proxy::run),
     ("sasl", sasl::run),
     ("segmentation", segmentation::run),
+    ("senders", senders::run),
     ("smtp", session::smtp),
     ("vault", vault::run),
 ];

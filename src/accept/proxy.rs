@@ -86,13 +86,19 @@ fn words(line: &[u8]) -> Option<Header> {
 fn connection<Address: FromStr + Into<IpAddr>>(
     source: &str,
     destination: &str,
-    port: &str,
+    source_port: &str,
     destination_port: &str,
 ) -> Option<Header> {
     let address: Address = source.parse().ok()?;
     destination.parse::<Address>().ok()?;
-    destination_port.parse::<u16>().ok()?;
-    Some(from(address, port.parse().ok()?))
+    port(destination_port)?;
+    Some(from(address, port(source_port)?))
+}
+
+/// Digits alone; `parse` would take a sign as well.
+fn port(word: &str) -> Option<u16> {
+    let is_number = word.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| word.parse().ok())?
 }
 
 fn from(address: impl Into<IpAddr>, port: u16) -> Header {

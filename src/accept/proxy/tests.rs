@@ -122,6 +122,8 @@ fn what_is_no_header_is_told_at_the_first_octet_that_shows_it() {
         (b"PROXY TCP4 192.0.2.7  10.0.0.1 12345 143\r\n".to_vec(), 42),
         (b"PROXY TCP4 2001:db8::7 ::1 12345 143\r\n".to_vec(), 38),
         (b"PROXY TCP4 192.0.2.7 10.0.0.1 65536 143\r\n".to_vec(), 41),
+        (b"PROXY TCP4 192.0.2.7 10.0.0.1 +1 143\r\n".to_vec(), 38),
+        (b"PROXY TCP4 192.0.2.7 10.0.0.1 1 +143\r\n".to_vec(), 38),
         (
             b"PROXY TCP4 192.0.2.300 10.0.0.1 12345 143\r\n".to_vec(),
             43,
