@@ -349,8 +349,13 @@ impl House {
                 })?;
             tls.insert(provider.name.clone(), config);
         }
+        let failures = config.limits.failed_logins_per_minute;
+        let passwords = match former {
+            Some(former) => former.passwords.renewed(&config.accounts, vault),
+            None => Passwords::new(&config.accounts, vault, failures),
+        };
         Ok(Self {
-            passwords: Arc::new(Passwords::new(&config.accounts, vault)),
+            passwords: Arc::new(passwords),
             tokens,
             profiles: Arc::default(),
             tls,

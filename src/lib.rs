@@ -36,6 +36,7 @@ pub mod vault;
 // Words that everybody shares.
 pub mod failure;
 pub mod protocol;
+pub mod source;
 pub mod stage;
 
 // The house around the path.

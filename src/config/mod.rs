@@ -445,6 +445,8 @@ pub struct Limits {
     pub before_login_per_source: usize,
     /// Failed logins per connection.
     pub failed_logins: usize,
+    /// Failed logins per source and login name, each minute.
+    pub failed_logins_per_minute: usize,
     /// Octets of a line before login.
     pub line_before_login: usize,
 }
@@ -456,6 +458,7 @@ impl Default for Limits {
             before_login: 256, // each may cost a password hash of 19 MiB
             before_login_per_source: 64, // a mail program opens up to ten at once, and several share an address
             failed_logins: 3,            // a person mistypes twice
+            failed_logins_per_minute: 10, // hopeless for a guesser, and never reached by a person
             line_before_login: 8192,     // RFC 7162 §4 for IMAP; the others need less
         }
     }

@@ -199,6 +199,7 @@ pub struct Limits {
     pub before_login: Field<i64>,
     pub before_login_per_source: Field<i64>,
     pub failed_logins: Field<i64>,
+    pub failed_logins_per_minute: Field<i64>,
     pub line_before_login: Field<i64>,
 }
 

@@ -53,9 +53,22 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(account: Arc<Account>) -> Self {
-        let known = Mutex::new(None);
-        Self { account, known }
+    /// With what `former` knows, if that is a door of the same account with the same passwords in the configuration.
+    pub(super) fn new(account: Arc<Account>, former: Option<&Self>) -> Self {
+        let is_same = |former: &&Self| {
+            former.account.address == account.address
+                && former.account.password_hashes == account.password_hashes
+        };
+        let known = former.filter(is_same).and_then(|former| former.known());
+        Self {
+            account,
+            known: Mutex::new(known),
+        }
+    }
+
+    fn known(&self) -> Option<Known> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clone()
     }
 
     /// The candidates, read anew if somebody wrote the record since. Blocks for a small read.

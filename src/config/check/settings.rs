@@ -24,6 +24,9 @@ const LINE_BOUNDS: (usize, usize) = (512, 65_536);
 /// Guessing is answered by closing; more tries on one connection only help a guesser.
 const MOST_FAILED_LOGINS: usize = 100;
 
+/// As many as two cores can hash; more would be no limit.
+const MOST_FAILED_LOGINS_PER_MINUTE: usize = 1000;
+
 impl Checker {
     pub(super) fn state_dir(
         &mut self,
@@ -153,6 +156,12 @@ impl Checker {
                 1,
                 MOST_FAILED_LOGINS,
                 default.failed_logins,
+            ),
+            failed_logins_per_minute: self.limit(
+                shape.failed_logins_per_minute,
+                1,
+                MOST_FAILED_LOGINS_PER_MINUTE,
+                default.failed_logins_per_minute,
             ),
             line_before_login: self.limit(
                 shape.line_before_login,
