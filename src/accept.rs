@@ -1,20 +1,19 @@
 //! Local addresses, and a task for every connection.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::config::Limits;
+use crate::failure::Cause;
+use crate::places::Places;
 use crate::session::{self, Counter};
 use crate::stage::Stage;
 
@@ -62,64 +61,6 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     listen().map_err(|source| BindError { address, source })
 }
 
-/// How many may be there at once.
-#[derive(Clone)]
-pub struct Places {
-    strangers: Arc<Semaphore>,
-    sessions: Arc<Semaphore>,
-    per_source: usize,
-    /// Connections that have not logged in, by source.
-    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// The place of a connection that has not logged in; it is free again when this is dropped.
-pub struct Stranger {
-    _permit: OwnedSemaphorePermit,
-    source: IpAddr,
-    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Places {
-    /// Places as the configuration allows them.
-    pub fn new(limits: &Limits) -> Self {
-        Self {
-            strangers: Arc::new(Semaphore::new(limits.before_login)),
-            sessions: Arc::new(Semaphore::new(limits.sessions)),
-            per_source: limits.before_login_per_source,
-            sources: Arc::default(),
-        }
-    }
-
-    fn take(&self, source: IpAddr) -> Option<(Stranger, OwnedSemaphorePermit)> {
-        let session = Arc::clone(&self.sessions).try_acquire_owned().ok()?;
-        let permit = Arc::clone(&self.strangers).try_acquire_owned().ok()?;
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = sources.entry(source).or_default();
-        if *count >= self.per_source {
-            return None;
-        }
-        *count += 1;
-        let stranger = Stranger {
-            _permit: permit,
-            source,
-            sources: Arc::clone(&self.sources),
-        };
-        Some((stranger, session))
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = sources.entry(self.source) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-    }
-}
-
 /// Where connections come in at one address.
 pub struct Door {
     /// What the next session is served with; a reload changes it.
@@ -158,11 +99,14 @@ impl Door {
         if let Err(error) = local.set_nodelay(true).and_then(|()| keep_alive(&local)) {
             tracing::debug!(parent: &span, %error, "cannot set the socket up");
         }
-        let Some((stranger, session)) = self.places.take(source.ip()) else {
-            tracing::warn!(parent: &span, stage = %Stage::Accept, "too many connections; turned away");
-            self.tasks
-                .spawn(async move { session::turn_away(&counter, local).await });
-            return;
+        let (stranger, session) = match self.places.take(source.ip()) {
+            Ok(places) => places,
+            Err(full) => {
+                tracing::warn!(parent: &span, stage = %Stage::Accept, code = Cause::Limit.code(), limit = full.limit, "too many connections; turned away");
+                self.tasks
+                    .spawn(async move { session::turn_away(&counter, local).await });
+                return;
+            }
         };
         let served = async move {
             session::serve(counter, local, source, stranger).await;

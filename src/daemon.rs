@@ -14,13 +14,14 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{self, BindError, Door, Places};
+use crate::accept::{self, BindError, Door};
 use crate::config::{Config, Listener};
 use crate::control::Control;
 use crate::dial::Dialler;
 use crate::dialogue::Bounds;
 use crate::observe::Counters;
 use crate::password::Passwords;
+use crate::places::Places;
 use crate::profiles::Profiles;
 use crate::protocol::Protocol;
 use crate::session::Counter;
@@ -194,7 +195,11 @@ impl Daemon {
                 match (0..self.open.len()).find(same) {
                     Some(at) => stay.push((
                         at,
-                        Arc::new(self.counter(listener, Arc::clone(&self.open[at].counters))?),
+                        Arc::new(self.counter(
+                            listener,
+                            self.open[at].bound,
+                            Arc::clone(&self.open[at].counters),
+                        )?),
                     )),
                     None => fresh.push((Arc::clone(listener), *address, accept::bind(*address)?)),
                 }
@@ -230,7 +235,11 @@ impl Daemon {
             source,
         })?;
         let counters = Arc::new(Counters::default());
-        let counter = watch::Sender::new(Arc::new(self.counter(listener, Arc::clone(&counters))?));
+        let counter = watch::Sender::new(Arc::new(self.counter(
+            listener,
+            bound,
+            Arc::clone(&counters),
+        )?));
         let close = self.stop.child_token();
         let door = Door {
             counter: counter.subscribe(),
@@ -251,11 +260,13 @@ impl Daemon {
     fn counter(
         &self,
         listener: &Arc<Listener>,
+        bound: SocketAddr,
         counters: Arc<Counters>,
     ) -> Result<Counter, StartError> {
         let House { config, .. } = &self.house;
         Ok(Counter {
             listener: Arc::clone(listener),
+            bound,
             dialler: self.house.dialler(listener)?,
             passwords: Arc::clone(&self.house.passwords),
             tokens: self.house.tokens.clone(),

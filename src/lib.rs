@@ -13,6 +13,7 @@ pub mod session;
 
 // The path. `login` is the upstream half of `dialogue`, driven by `dial`.
 pub mod accept;
+pub mod places;
 
 pub mod tls;
 

@@ -439,6 +439,10 @@ impl Default for Timeouts {
 pub struct Limits {
     /// Sessions in all.
     pub sessions: usize,
+    /// Sessions of one source, if that is limited.
+    pub sessions_per_source: Option<usize>,
+    /// Sessions of one account over all protocols, if that is limited.
+    pub sessions_per_account: Option<usize>,
     /// Connections that have not logged in.
     pub before_login: usize,
     /// Connections that have not logged in, per source address.
@@ -454,7 +458,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sessions: 10_000,  // two descriptors each; what a small server is asked for at most
+            sessions: 10_000, // two descriptors each; what a small server is asked for at most
+            sessions_per_source: None, // all of them may come through one address
+            sessions_per_account: None, // the provider has its own idea of that
             before_login: 256, // each may cost a password hash of 19 MiB
             before_login_per_source: 64, // a mail program opens up to ten at once, and several share an address
             failed_logins: 3,            // a person mistypes twice

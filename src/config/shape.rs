@@ -196,6 +196,8 @@ pub struct Timeouts {
 )]
 pub struct Limits {
     pub sessions: Field<i64>,
+    pub sessions_per_source: Field<i64>,
+    pub sessions_per_account: Field<i64>,
     pub before_login: Field<i64>,
     pub before_login_per_source: Field<i64>,
     pub failed_logins: Field<i64>,

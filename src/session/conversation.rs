@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::Counter;
 use crate::config::{Listener, OnUnavailable};
@@ -31,6 +32,8 @@ pub(super) struct Conversation<'a> {
     counter: &'a Counter,
     machine: Box<dyn Local>,
     deadline: Instant,
+    /// Set when another needs this one's place more.
+    evicted: CancellationToken,
     /// Whether the mail program may still say something.
     is_open: bool,
 }
@@ -47,12 +50,13 @@ pub(super) enum End {
 }
 
 impl<'a> Conversation<'a> {
-    pub(super) fn begin(counter: &'a Counter) -> Self {
+    pub(super) fn begin(counter: &'a Counter, evicted: CancellationToken) -> Self {
         let profile = counter.profiles.known(&counter.dialler);
         Self {
             counter,
             machine: dialogue::local(counter.listener.protocol, counter.bounds, profile),
             deadline: Instant::now() + counter.timeouts.before_login,
+            evicted,
             is_open: true,
         }
     }
@@ -96,6 +100,7 @@ impl<'a> Conversation<'a> {
                 Err(_) => Interruption::Timeout,
             },
             () = self.counter.stop.cancelled() => Interruption::Shutdown,
+            () = self.evicted.cancelled() => Interruption::Limit,
         };
         self.machine.interrupt(interruption);
         self.part(local).await
@@ -120,11 +125,16 @@ impl<'a> Conversation<'a> {
         work: impl Future<Output = T>,
     ) -> Result<T, End> {
         let mut work = pin!(work);
+        let evicted = self.evicted.clone();
         loop {
             let may_read = self.is_open && self.machine.room() > 0;
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
+                () = evicted.cancelled() => {
+                    self.machine.interrupt(Interruption::Limit);
+                    return self.part(local).await;
+                }
                 read = driver::read(&mut *self.machine, local), if may_read => match read {
                     Ok(more) => self.is_open = more, // a closed half still waits for its answer
                     Err(error) => return Err(End::Gone(Some(error))),
@@ -138,18 +148,7 @@ impl<'a> Conversation<'a> {
         &mut self,
         local: &mut TcpStream,
         failure: &Failure,
-        credentials: &Credentials,
-        source: SocketAddr,
     ) -> Result<(), End> {
-        tracing::warn!(
-            stage = %failure.stage,
-            outcome = "refused",
-            code = failure.cause.code(),
-            login = %credentials.login.escape_debug(),
-            source = %source.ip(),
-            detail = failure.detail,
-            "login failed"
-        );
         let is_ours = failure.cause != Cause::Password;
         if is_ours && self.counter.listener.on_unavailable == OnUnavailable::Close {
             return Err(End::Unavailable);
@@ -193,6 +192,11 @@ pub(super) async fn linger(local: &mut TcpStream) {
 }
 
 impl End {
+    /// Whether the mail program may take its time to read our last words. Who had to make room for another may not.
+    pub(super) fn may_linger(&self) -> bool {
+        !matches!(self, Self::Ended(Ending::Interrupted(Interruption::Limit)))
+    }
+
     /// Says in the log how a connection ended that never logged in.
     pub(super) fn report(&self, listener: &Listener, source: SocketAddr) {
         let protocol = listener.protocol;

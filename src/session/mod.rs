@@ -8,13 +8,13 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::Stranger;
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
 use crate::dialogue::{Bounds, Credentials, LoggedIn, Login, Opening, Profile};
 use crate::failure::{Cause, Failure};
-use crate::observe::{Counters, timed};
+use crate::observe::{Counters, LoginLine, timed};
 use crate::password::{Passwords, Verified};
+use crate::places::Stranger;
 use crate::profiles::Profiles;
 use crate::relay::relay;
 use crate::stage::Stage;
@@ -25,6 +25,8 @@ use conversation::{Conversation, End};
 pub struct Counter {
     /// The listener's configuration.
     pub listener: Arc<Listener>,
+    /// The address that is bound.
+    pub bound: SocketAddr,
     /// How its provider's mail server is reached.
     pub dialler: Dialler,
     /// The check of local passwords.
@@ -43,6 +45,19 @@ pub struct Counter {
     pub stop: CancellationToken,
     /// Set when the time to finish is over.
     pub kill: CancellationToken,
+}
+
+impl Counter {
+    /// The line in the log of a login that begins.
+    fn login_line(&self, source: SocketAddr, credentials: &Credentials) -> LoginLine {
+        LoginLine::begin(
+            self.listener.protocol,
+            source,
+            self.bound,
+            &credentials.login,
+            Arc::clone(&self.counters),
+        )
+    }
 }
 
 /// What the mail program and we have told each other, as far as it matters upstream.
@@ -77,7 +92,9 @@ pub async fn serve(
         Ok((opened, opening)) => carry(&counter, local, opened, opening).await,
         Err(end) => {
             end.report(&counter.listener, source);
-            conversation::linger(&mut local).await;
+            if end.may_linger() {
+                conversation::linger(&mut local).await;
+            }
         }
     }
 }
@@ -89,7 +106,7 @@ async fn admit(
     source: SocketAddr,
     place: Stranger,
 ) -> Result<(Opened, Opening), End> {
-    let mut conversation = Conversation::begin(counter);
+    let mut conversation = Conversation::begin(counter, place.evicted());
     let mut place = Some(place);
     loop {
         let talking = timed(Stage::Dialogue, conversation.credentials(local));
@@ -100,16 +117,17 @@ async fn admit(
             name: conversation.name(),
             promised: conversation.promised(),
         };
-        let login = open(counter, &credentials, source, &shown, &mut place);
+        let mut line = counter.login_line(source, &credentials);
+        let login = open(counter, &credentials, source, &shown, &mut place, &mut line);
         match conversation.attend(local, login).await? {
             Ok(opened) => {
                 let opening = conversation.accept(&opened.logged_in)?;
+                line.succeeded();
                 return Ok((opened, opening));
             }
             Err(failure) => {
-                conversation
-                    .refuse(local, &failure, &credentials, source)
-                    .await?
+                line.failed(&failure);
+                conversation.refuse(local, &failure).await?
             }
         }
     }
@@ -122,6 +140,7 @@ async fn open(
     source: SocketAddr,
     shown: &Shown,
     place: &mut Option<Stranger>,
+    line: &mut LoginLine,
 ) -> Result<Opened, Failure> {
     let Listener {
         protocol, provider, ..
@@ -130,6 +149,7 @@ async fn open(
         .passwords
         .verify(credentials, provider, *protocol, source.ip());
     let verified = timed(Stage::Password, verifying).await?;
+    line.verified(&verified.account().address);
     *place = None; // no stranger any more: a provider that hangs must not keep strangers of other listeners out
     let opened = open_upstream(counter, &verified, shown).await;
     opened.inspect_err(|failure| {
@@ -210,7 +230,6 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
         logged_in,
     } = opened;
     let session = counter.counters.logged_in(&account.address);
-    tracing::info!(stage = %Stage::Login, outcome = "ok", account = account.address, "logged in");
     let end = counter.kill.cancelled();
     let (traffic, result) = relay(&mut local, &mut upstream, &opening, &logged_in, end).await;
     session.ended(traffic);
@@ -226,5 +245,7 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
 
 /// Tells a mail program that there is no room for it now.
 pub async fn turn_away(counter: &Counter, mut local: TcpStream) {
-    Conversation::begin(counter).turn_away(&mut local).await;
+    let evicted = CancellationToken::new(); // there is no place to be asked for
+    let mut conversation = Conversation::begin(counter, evicted);
+    conversation.turn_away(&mut local).await;
 }

@@ -144,6 +144,8 @@ impl Checker {
         let (shortest, longest) = LINE_BOUNDS;
         Limits {
             sessions: self.limit(shape.sessions, 1, MOST_SESSIONS, default.sessions),
+            sessions_per_source: self.bound(shape.sessions_per_source),
+            sessions_per_account: self.bound(shape.sessions_per_account),
             before_login: self.limit(shape.before_login, 1, MOST_SESSIONS, default.before_login),
             before_login_per_source: self.limit(
                 shape.before_login_per_source,
@@ -175,6 +177,11 @@ impl Checker {
     fn limit(&mut self, field: Field<i64>, least: usize, most: usize, default: usize) -> usize {
         let given = field.and_then(|number| self.ok(value::number(&number, least, most)));
         given.unwrap_or(default)
+    }
+
+    /// A number of sessions that is not limited by default.
+    fn bound(&mut self, field: Field<i64>) -> Option<usize> {
+        field.and_then(|number| self.ok(value::number(&number, 1, MOST_SESSIONS)))
     }
 
     pub(super) fn log(&mut self, shape: shape::Log) -> Log {
