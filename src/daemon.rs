@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{self, BindError, Door};
+use crate::caps::Caps;
 use crate::config::{Config, Listener};
 use crate::control::Control;
 use crate::dial::Dialler;
@@ -30,6 +31,10 @@ use crate::status::Sources;
 use crate::tls::{self, TlsError};
 use crate::token::Tokens;
 use crate::vault::{Vault, VaultError};
+
+/// Octets that a mail program may send before it is logged in, in all: a hundred times what it needs. It ends those who keep a
+/// connection busy and never come to the point.
+const OCTETS_BEFORE_LOGIN: usize = 64 * 1024;
 
 /// How long sessions get to notice that they were closed.
 const LAST: Duration = Duration::from_secs(1);
@@ -77,6 +82,7 @@ pub struct Daemon {
     house: House,
     open: Vec<Open>,
     places: Places,
+    caps: Arc<Caps>,
     tasks: TaskTracker,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -115,12 +121,14 @@ impl Daemon {
     /// [`StartError`]; nothing is left running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let places = Places::new(&config.limits);
+        let caps = Arc::new(Caps::new(config.limits.sessions_per_account));
         let house = House::build(config, None)?;
         let state = claim(&house.config.state_dir)?;
         let mut daemon = Self {
             house,
             open: Vec::new(),
             places,
+            caps,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
@@ -275,8 +283,10 @@ impl Daemon {
             bounds: Bounds {
                 line: config.limits.line_before_login,
                 failed_logins: config.limits.failed_logins,
+                octets: OCTETS_BEFORE_LOGIN,
             },
             counters,
+            caps: Arc::clone(&self.caps),
             stop: self.stop.clone(),
             kill: self.kill.clone(),
         })
@@ -290,6 +300,7 @@ impl Daemon {
             done,
             ..
         } = &self.house;
+        self.caps.adopt(&config.accounts);
         self.tasks
             .spawn(tokens.clone().upkeep(config.accounts.clone(), done.clone()));
         for open in &self.open {

@@ -28,6 +28,7 @@ pub mod dial;
 pub mod relay;
 
 // What the stages use.
+pub mod caps;
 pub mod driver;
 pub mod oauth;
 pub mod pool;

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 use url::Url;
 
-pub use self::check::{LEVEL_HINT, is_log_level};
+pub use self::check::{LEVEL_HINT, MOST_SESSIONS, is_log_level};
 pub use self::problem::{Problem, Problems};
 pub use self::secret::SecretError;
 pub use self::surroundings::{NotFound, Surroundings, find};
@@ -363,8 +363,32 @@ pub struct Account {
     pub identity: Identity,
     /// Who signs in at the provider, if not the mailbox itself.
     pub authorize_as: Option<String>,
+    /// How many sessions it may have with its provider.
+    pub max_upstream: MaxUpstream,
     /// Password hashes (PHC strings) of the configuration; more are in the vault.
     pub password_hashes: Vec<String>,
+}
+
+/// Sessions of one account with its provider at once; none stands for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MaxUpstream {
+    /// Over IMAP.
+    pub imap: Option<usize>,
+    /// Over POP3.
+    pub pop3: Option<usize>,
+    /// Over SMTP.
+    pub smtp: Option<usize>,
+}
+
+impl MaxUpstream {
+    /// The number for `protocol`.
+    pub fn of(&self, protocol: Protocol) -> Option<usize> {
+        match protocol {
+            Protocol::Imap => self.imap,
+            Protocol::Pop3 => self.pop3,
+            Protocol::Smtp => self.smtp,
+        }
+    }
 }
 
 /// The SASL user sent upstream, per protocol.

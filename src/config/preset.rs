@@ -2,7 +2,7 @@
 //!
 //! Only data. What a key of the file overrides is decided in `check`.
 
-use super::{Endpoint, UpstreamTls};
+use super::{Endpoint, MaxUpstream, UpstreamTls};
 
 /// What is known about a provider. `{tenant}` in a text stands for the tenant.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Preset {
     pub pop3: Server,
     /// See [`Preset::imap`].
     pub smtp: Server,
+    /// How many sessions of one mailbox the provider takes at once, where that is known.
+    pub max_upstream: MaxUpstream,
 }
 
 /// Host, port and TLS of a mail server.
@@ -64,6 +66,12 @@ pub const PRESETS: &[Preset] = &[
         imap: ("outlook.office365.com", 993, UpstreamTls::Implicit),
         pop3: ("outlook.office365.com", 995, UpstreamTls::Implicit),
         smtp: ("smtp.office365.com", 587, UpstreamTls::StartTls),
+        // Exchange answers a fourth one with `432 4.3.2`, after which many programs lose the message.
+        max_upstream: MaxUpstream {
+            imap: None,
+            pop3: None,
+            smtp: Some(3),
+        },
     },
     Preset {
         name: "google",
@@ -81,6 +89,12 @@ pub const PRESETS: &[Preset] = &[
         imap: ("imap.gmail.com", 993, UpstreamTls::Implicit),
         pop3: ("pop.gmail.com", 995, UpstreamTls::Implicit),
         smtp: ("smtp.gmail.com", 465, UpstreamTls::Implicit),
+        // Gmail answers a sixteenth one with an alert.
+        max_upstream: MaxUpstream {
+            imap: Some(15),
+            pop3: None,
+            smtp: None,
+        },
     },
 ];
 

@@ -166,7 +166,7 @@ pub struct Account {
     pub identity: Field<Identity>,
     pub authorize_as: Field<String>,
     pub password_hash: Field<OneOrMany>,
-    pub max_upstream: Later,
+    pub max_upstream: Field<MaxUpstream>,
 }
 
 /// `[timeouts]`
@@ -278,6 +278,22 @@ pub struct IdentityTable {
     pub smtp: Field<String>,
 }
 
+/// `max-upstream = 5` or one number per protocol.
+#[derive(Debug)]
+pub enum MaxUpstream {
+    All(i64),
+    Each(MaxUpstreamTable),
+}
+
+/// `max-upstream = { imap = …, … }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct MaxUpstreamTable {
+    pub imap: Field<i64>,
+    pub pop3: Field<i64>,
+    pub smtp: Field<i64>,
+}
+
 /// A string or a list of strings, each with its place.
 #[derive(Debug)]
 pub struct OneOrMany(pub Vec<Spanned<String>>);
@@ -359,6 +375,28 @@ impl<'de> Deserialize<'de> for Identity {
             Kind::Table(each) => Ok(Self::Each(each)),
             Kind::List(_) => Err(de::Error::custom(expecting)),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for MaxUpstream {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Numbers;
+        impl<'de> Visitor<'de> for Numbers {
+            type Value = MaxUpstream;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number, or a table { imap = …, pop3 = …, smtp = … }")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(MaxUpstream::All(number))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(map)).map(MaxUpstream::Each)
+            }
+        }
+        from.deserialize_any(Numbers)
     }
 }
 

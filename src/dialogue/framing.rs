@@ -10,6 +10,8 @@ use super::Outgoing;
 /// password behind.
 pub(super) struct Input {
     bytes: Zeroizing<Vec<u8>>,
+    /// Octets that were taken off so far.
+    used: usize,
 }
 
 /// The next line of an [`Input`].
@@ -28,6 +30,7 @@ impl Input {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             bytes: Zeroizing::new(Vec::with_capacity(capacity)),
+            used: 0,
         }
     }
 
@@ -40,6 +43,11 @@ impl Input {
         self.bytes.extend_from_slice(input);
     }
 
+    /// Octets that were taken off so far; unlike what has come, it does not depend on how that was cut.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -50,6 +58,7 @@ impl Input {
 
     /// Takes the first `count` octets off.
     pub(super) fn take(&mut self, count: usize) -> Zeroizing<Vec<u8>> {
+        self.used += count;
         let taken = Zeroizing::new(self.bytes[..count].to_vec());
         self.bytes.copy_within(count.., 0);
         let rest = self.bytes.len() - count;

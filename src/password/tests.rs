@@ -22,6 +22,7 @@ pub(crate) fn account(address: &str, logins: &[&str], hashes: &[&str]) -> Arc<Ac
             smtp: address.into(),
         },
         authorize_as: None,
+        max_upstream: crate::config::MaxUpstream::default(),
         password_hashes: hashes.iter().map(|&hash| hash.into()).collect(),
     })
 }

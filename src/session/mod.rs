@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::caps::{Caps, Seat};
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
 use crate::dialogue::{Bounds, Credentials, LoggedIn, Login, Opening, Profile};
@@ -41,6 +42,8 @@ pub struct Counter {
     pub bounds: Bounds,
     /// What `status` tells.
     pub counters: Arc<Counters>,
+    /// How many sessions an account may have.
+    pub caps: Arc<Caps>,
     /// Set when mailwicket stops: nobody new is let in.
     pub stop: CancellationToken,
     /// Set when the time to finish is over.
@@ -73,6 +76,7 @@ struct Opened {
     account: Arc<Account>,
     upstream: UpstreamStream,
     logged_in: LoggedIn,
+    seat: Seat,
 }
 
 /// Carries one connection as far as it gets, and says so in the log.
@@ -165,10 +169,14 @@ async fn open_upstream(
     verified: &Verified,
     shown: &Shown,
 ) -> Result<Opened, Failure> {
+    let seat = counter
+        .caps
+        .enter(verified.account(), counter.listener.protocol)
+        .await?;
     let dial = || timed(Stage::Dial, dial(counter, shown));
     let access = timed(Stage::Token, counter.tokens.access(verified));
     let (token, dialled) = tokio::try_join!(access, dial())?;
-    match login(counter, verified, dialled, &token).await {
+    let logged_in = match login(counter, verified, dialled, &token).await {
         Err(LoginFailure::TokenRefused(refused)) => {
             tracing::debug!(stage = %Stage::Login, %refused, "renewing the token once");
             let (token, dialled) = tokio::try_join!(
@@ -180,7 +188,14 @@ async fn open_upstream(
                 .map_err(LoginFailure::into_failure)
         }
         result => result.map_err(LoginFailure::into_failure),
-    }
+    };
+    let (upstream, logged_in) = logged_in?;
+    Ok(Opened {
+        account: Arc::clone(verified.account()),
+        upstream,
+        logged_in,
+        seat,
+    })
 }
 
 /// Dials, and sees that the provider still offers what the mail program was told.
@@ -205,8 +220,8 @@ async fn login(
     verified: &Verified,
     dialled: Dialled,
     token: &AccessToken,
-) -> Result<Opened, LoginFailure> {
-    let account = Arc::clone(verified.account());
+) -> Result<(UpstreamStream, LoggedIn), LoginFailure> {
+    let account = verified.account();
     let login = Login {
         identity: account.identity.of(counter.listener.protocol),
         token,
@@ -214,12 +229,7 @@ async fn login(
         host: &counter.dialler.endpoint.host,
         port: counter.dialler.endpoint.port,
     };
-    let (upstream, logged_in) = timed(Stage::Login, dialled.login(&login)).await?;
-    Ok(Opened {
-        account,
-        upstream,
-        logged_in,
-    })
+    timed(Stage::Login, dialled.login(&login)).await
 }
 
 /// `relay`, until both sides are done or mailwicket must end.
@@ -228,6 +238,7 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
         account,
         mut upstream,
         logged_in,
+        seat: _seat,
     } = opened;
     let session = counter.counters.logged_in(&account.address);
     let end = counter.kill.cancelled();

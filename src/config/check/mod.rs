@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde_spanned::Spanned;
 
-pub use self::settings::{LEVEL_HINT, is_log_level};
+pub use self::settings::{LEVEL_HINT, MOST_SESSIONS, is_log_level};
 
 use super::problem::Problem;
 use super::shape::{self, Field, Later};

@@ -16,7 +16,7 @@ use super::super::{
 use super::{Checker, value};
 
 /// More would be beyond the descriptors of one process; it also keeps sums far from overflow.
-const MOST_SESSIONS: usize = 1_000_000;
+pub const MOST_SESSIONS: usize = 1_000_000;
 
 /// Shorter lines would refuse what SMTP programs may send (RFC 5321 §4.5.3.1.4); longer ones are no commands.
 const LINE_BOUNDS: (usize, usize) = (512, 65_536);

@@ -60,3 +60,6 @@ pub(super) fn farewell(interruption: Interruption) -> &'static str {
         Interruption::Limit => "* BYE Too many connections, try again later. (MW-LIMIT)\r\n",
     }
 }
+
+/// The last words to somebody who says much and never logs in.
+pub(super) const TOO_MUCH: &str = "* BYE Too much was said without a login.\r\n";

@@ -185,6 +185,10 @@ impl Clerk for SmtpLocal {
         matches!(self.state, State::ExpectProfile | State::ExpectVerdict)
     }
 
+    fn too_much(&self) -> &'static str {
+        replies::TOO_MUCH
+    }
+
     fn expects_command(&self) -> bool {
         matches!(self.state, State::ExpectCommand)
     }

@@ -52,3 +52,6 @@ pub(super) fn farewell(interruption: Interruption) -> &'static str {
         Interruption::Limit => "421 4.7.0 Too many connections, try again later. (MW-LIMIT)\r\n",
     }
 }
+
+/// The last words to somebody who says much and never logs in.
+pub(super) const TOO_MUCH: &str = "421 4.7.0 Too much was said without a login.\r\n";
