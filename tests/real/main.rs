@@ -3,6 +3,7 @@
 
 mod browser;
 mod clients;
+mod fail2ban;
 mod lab;
 mod mail;
 mod secrecy;

@@ -24,6 +24,8 @@ pub struct Plan {
     pub then: Then,
     /// More lines of configuration.
     pub more: &'static str,
+    /// More keys of the account.
+    pub account: &'static str,
 }
 
 impl Plan {
@@ -34,6 +36,7 @@ impl Plan {
             tokens: 9,
             then: Then::More,
             more: "",
+            account: "",
         }
     }
 }
@@ -112,6 +115,21 @@ impl House {
 
     pub fn visit(&self) -> MailProgram {
         MailProgram::connect(self.address)
+    }
+
+    /// The same from another address of this machine.
+    pub fn visit_from(&self, source: [u8; 4]) -> MailProgram {
+        MailProgram::connect_from(source, self.address)
+    }
+
+    /// The lines about logins so far, from the word `outcome` on.
+    pub fn logins(&self) -> Vec<String> {
+        let log = self.log();
+        let fields = log.lines().filter_map(|line| line.split_once(" login "));
+        let fields = fields.map(|(_, fields)| fields.to_owned());
+        fields
+            .filter(|fields| fields.starts_with("outcome="))
+            .collect()
     }
 
     /// Everything that the program has printed.
@@ -221,8 +239,10 @@ listen = ["127.0.0.1:0"]
 address = "{alice}"
 provider = "x"
 password-hash = ["{hash}"]
+{account}
 "#,
         more = plan.more,
+        account = plan.account,
         secret = words::CLIENT_SECRET,
         alice = words::ALICE,
         hash = hash(),

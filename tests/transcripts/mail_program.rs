@@ -2,6 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::upstream::PATIENCE;
 
@@ -11,7 +14,18 @@ pub struct MailProgram {
 
 impl MailProgram {
     pub fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).unwrap();
+        Self::with(TcpStream::connect(address).unwrap())
+    }
+
+    /// From one of the many addresses that a machine has for itself.
+    pub fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::with(socket.into())
+    }
+
+    fn with(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
@@ -87,6 +101,13 @@ impl MailProgram {
     /// Has nothing more to say, and still listens.
     pub fn falls_silent(&self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Goes without a good-bye, so that whatever is said to it comes back as an error.
+    pub fn breaks_off(self) {
+        SockRef::from(&self.socket)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     }
 
     /// A second handle of the same connection.

@@ -12,6 +12,7 @@ mod upstream;
 mod words;
 
 mod hostile_servers;
+mod limits;
 mod logins;
 mod refusals;
 mod relaying;
