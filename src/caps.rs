@@ -23,8 +23,11 @@ const WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Caps {
     per_account: Option<usize>,
-    caps: Mutex<HashMap<(String, Option<Protocol>), Arc<Cap>>>,
+    caps: Mutex<Table>,
 }
+
+/// By account, and by protocol or over all of them.
+type Table = HashMap<(String, Option<Protocol>), Arc<Cap>>;
 
 /// The places that a session has; they are free again when this is dropped.
 #[derive(Debug)]
@@ -95,7 +98,7 @@ impl Caps {
         number.unwrap_or(MOST_SESSIONS)
     }
 
-    fn caps(&self) -> MutexGuard<'_, HashMap<(String, Option<Protocol>), Arc<Cap>>> {
+    fn caps(&self) -> MutexGuard<'_, Table> {
         // Every change is complete when the lock is given back.
         self.caps.lock().unwrap_or_else(PoisonError::into_inner)
     }

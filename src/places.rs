@@ -196,7 +196,10 @@ mod tests {
     }
 
     fn take(places: &Places, source: &str) -> (Stranger, Place) {
-        places.take(source.parse().unwrap()).ok().expect("a place")
+        match places.take(source.parse().unwrap()) {
+            Ok(taken) => taken,
+            Err(full) => panic!("{full:?}"),
+        }
     }
 
     #[test]

@@ -87,7 +87,9 @@ fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
         let row = format!("| `{}` |", cause.code());
         assert!(text.contains(&row), "no row for {}", cause.code());
     }
-    assert!(text.contains("| `MW-NOAUTH` |"));
+    for code in ["MW-NOAUTH", mailwicket::password::THROTTLED, "MW-ABORTED"] {
+        assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
+    }
 }
 
 #[test]
@@ -124,6 +126,7 @@ fn links_between_the_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "docs/configuration.md",
+        "docs/logging.md",
     ] {
         let text = document(name);
         let links = text

@@ -6,7 +6,7 @@
 //! told apart from a wrong password, since a mail program must not ask for another one then; but it says nothing of an account
 //! either, since an unknown login reads some account's record as well and shares its trouble.
 //!
-//! Who fails too often is refused without a hash for a while, in the same words and after the same growing delay ([`throttle`]).
+//! Who fails too often is refused without a hash for a while, in the same words and after the same growing delay (`throttle`).
 //!
 //! What this does not hide: an account with several passwords costs a hash for each, so while the queue is long its refusals can
 //! come later than others'.
