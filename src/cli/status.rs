@@ -169,3 +169,22 @@ fn until(at: Timestamp, now: Timestamp) -> String {
         false => format!("{span} ago"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_logins_are_told_where_there_are_any() {
+        let told = |refused, throttled| {
+            super::refused(&ListenerFigures {
+                refused,
+                throttled,
+                ..ListenerFigures::default()
+            })
+        };
+        assert_eq!(told(0, 0), "");
+        assert_eq!(told(3, 0), "  refused 3");
+        assert_eq!(told(9, 4), "  refused 9 (4 throttled)");
+    }
+}
