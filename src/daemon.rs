@@ -21,6 +21,7 @@ use crate::control::Control;
 use crate::dial::Dialler;
 use crate::dialogue::Bounds;
 use crate::observe::Counters;
+use crate::observe::notify::{Messenger, Notifier};
 use crate::password::Passwords;
 use crate::places::Places;
 use crate::profiles::Profiles;
@@ -45,6 +46,9 @@ pub enum StartError {
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// What notices are sent over.
+    #[error("[notify]: {0}")]
+    Notify(TlsError),
     /// The TLS configuration of a provider.
     #[error("provider {provider}: {source}")]
     Tls {
@@ -87,6 +91,7 @@ pub struct Daemon {
     stop: CancellationToken,
     kill: CancellationToken,
     sources: watch::Sender<Arc<Sources>>,
+    messenger: watch::Sender<Arc<Messenger>>,
     /// Held as long as this daemon lives: two with one state folder would get into each other's way.
     _state: File,
 }
@@ -99,6 +104,8 @@ struct House {
     profiles: Arc<Profiles>,
     /// By the name of the provider.
     tls: HashMap<String, Arc<rustls::ClientConfig>>,
+    /// How people are told.
+    messenger: Arc<Messenger>,
     /// Ends what runs in the background for this configuration.
     done: CancellationToken,
 }
@@ -125,6 +132,7 @@ impl Daemon {
         let house = House::build(config, None)?;
         let state = claim(&house.config.state_dir)?;
         let mut daemon = Self {
+            messenger: watch::Sender::new(Arc::clone(&house.messenger)),
             house,
             open: Vec::new(),
             places,
@@ -141,6 +149,12 @@ impl Daemon {
             // Mail goes on without it.
             Err(error) => tracing::warn!(%error, "`mailwicket status` will not find this daemon"),
         }
+        let notifier = Notifier::new(&daemon.house.config.state_dir).run(
+            daemon.sources.subscribe(),
+            daemon.messenger.subscribe(),
+            daemon.stop.clone(),
+        );
+        daemon.tasks.spawn(notifier);
         daemon.settle();
         Ok(daemon)
     }
@@ -162,8 +176,10 @@ impl Daemon {
             Ok(()) => {
                 former.done.cancel();
                 // An answer of a token endpoint that is under way may hold a rotated token.
-                self.tasks
-                    .spawn(async move { former.tokens.settle().await });
+                self.tasks.spawn(async move {
+                    former.passwords.uses().settle().await;
+                    former.tokens.settle().await;
+                });
                 self.settle();
                 Ok(())
             }
@@ -186,6 +202,7 @@ impl Daemon {
             // What does not end now ends with the process.
             let _ = timeout(LAST, self.tasks.wait()).await;
         }
+        self.house.passwords.uses().settle().await;
         // An answer of a token endpoint that is under way may hold a rotated token; its request has a time limit of its own.
         self.house.tokens.settle().await;
     }
@@ -296,11 +313,14 @@ impl Daemon {
     fn settle(&self) {
         let House {
             config,
+            passwords,
             tokens,
             done,
             ..
         } = &self.house;
         self.caps.adopt(&config.accounts);
+        self.tasks
+            .spawn(passwords.uses().clone().keep(done.clone()));
         self.tasks
             .spawn(tokens.clone().upkeep(config.accounts.clone(), done.clone()));
         for open in &self.open {
@@ -316,6 +336,8 @@ impl Daemon {
                 Arc::clone(&open.counters),
             )
         };
+        self.messenger
+            .send_replace(Arc::clone(&self.house.messenger));
         self.sources.send_replace(Arc::new(Sources {
             tokens: Some(tokens.clone()),
             accounts: config.accounts.clone(),
@@ -356,12 +378,22 @@ impl House {
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;
         // What is known of tokens lives on with the vault they are kept in: a rotated one that could not be written yet, and what
         // the provider said about asking again.
-        let tokens = former
-            .filter(|former| former.keeps_in(&config))
-            .map_or_else(
-                || Tokens::new(vault.clone(), config.timeouts.token),
-                |former| former.tokens.clone(),
-            );
+        let same_vault = former.filter(|former| former.keeps_in(&config));
+        let tokens = same_vault.map_or_else(
+            || Tokens::new(vault.clone(), config.timeouts.token),
+            |former| former.tokens.clone(),
+        );
+        let passwords = match former {
+            Some(former) => former.passwords.renewed(&config.accounts, vault),
+            None => {
+                let failures = config.limits.failed_logins_per_minute;
+                Passwords::new(&config.accounts, vault, failures)
+            }
+        };
+        let passwords = match same_vault {
+            Some(former) => passwords.after(&former.passwords),
+            None => passwords,
+        };
         let mut tls = HashMap::new();
         for provider in &config.providers {
             let config =
@@ -371,16 +403,12 @@ impl House {
                 })?;
             tls.insert(provider.name.clone(), config);
         }
-        let failures = config.limits.failed_logins_per_minute;
-        let passwords = match former {
-            Some(former) => former.passwords.renewed(&config.accounts, vault),
-            None => Passwords::new(&config.accounts, vault, failures),
-        };
         Ok(Self {
             passwords: Arc::new(passwords),
             tokens,
             profiles: Arc::default(),
             tls,
+            messenger: Arc::new(Messenger::new(&config.notify).map_err(StartError::Notify)?),
             done: CancellationToken::new(),
             config,
         })
@@ -406,6 +434,7 @@ impl House {
             (Some(endpoint), Some(tls)) => Ok(Dialler {
                 protocol: *protocol,
                 endpoint: endpoint.clone(),
+                egress: provider.egress.clone(),
                 tls: Arc::clone(tls),
                 timeouts: self.config.timeouts.clone(),
                 known: Arc::default(),

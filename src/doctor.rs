@@ -88,10 +88,12 @@ impl Walk<'_> {
             None => Ok("no client secret".to_owned()),
             Some(source) => source.read().map(|_| "client secret readable".to_owned()),
         };
+        let way = provider.way_out();
+        let way = way.map_or_else(String::new, |way| format!("; {way}"));
         let found = secret
             .map(|secret| {
                 format!(
-                    "provider {}, {}, {secret}",
+                    "provider {}, {}, {secret}{way}",
                     provider.name,
                     provider.flow.word()
                 )
@@ -103,13 +105,20 @@ impl Walk<'_> {
     fn passwords(&mut self, vault: &Vault) {
         let begun = Instant::now();
         let address = &self.account.address;
+        let now = jiff::Timestamp::now();
         let found = match password::list(vault, address) {
-            Ok(named) => match named.len() + self.account.password_hashes.len() {
-                0 => Err(format!(
-                    "no local password yet, so nobody can log in; run: mailwicket password add {address}"
-                )),
-                count => Ok(format!("local passwords: {count}")),
-            },
+            Ok(named) => {
+                let good = named.iter().filter(|named| !named.is_over(now)).count();
+                match (good + self.account.password_hashes.len(), named.len()) {
+                    (0, 0) => Err(format!(
+                        "no local password yet, so nobody can log in; run: mailwicket password add {address}"
+                    )),
+                    (0, _) => Err(format!(
+                        "every local password has expired, so nobody can log in; run: mailwicket password list {address}"
+                    )),
+                    (count, _) => Ok(format!("local passwords: {count}")),
+                }
+            }
             Err(error) => Err(error.to_string()),
         };
         let found = found.map_err(|detail| Failure::new(Stage::Password, Cause::Config, detail));
@@ -158,6 +167,7 @@ impl Walk<'_> {
         let dialler = Dialler {
             protocol,
             endpoint: endpoint.clone(),
+            egress: self.account.provider.egress.clone(),
             tls: self.keep("dial", Instant::now(), tls)?,
             timeouts: self.config.timeouts.clone(),
             known: Arc::default(),
@@ -169,7 +179,15 @@ impl Walk<'_> {
                 .iter()
                 .map(|address| address.ip().to_string())
                 .collect();
-            format!("{} is {}", endpoint.host, found.join(", "))
+            match dialler.proxy() {
+                None => format!("{} is {}", endpoint.host, found.join(", ")),
+                Some(proxy) => format!(
+                    "the proxy {} is {}; it resolves {} itself",
+                    proxy.host,
+                    found.join(", "),
+                    endpoint.host
+                ),
+            }
         });
         self.tell("dns", begun, found.map_err(Clone::clone));
         let addresses = addresses.ok()?;
@@ -181,7 +199,9 @@ impl Walk<'_> {
         };
         let found = dialled.as_ref().map(|dialled| {
             let words = dialled.profile().words().count();
-            format!("{endpoint} answers over verified TLS, with {words} capabilities")
+            let way = dialler.proxy();
+            let way = way.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+            format!("{endpoint} answers over verified TLS{way}, with {words} capabilities")
         });
         self.tell("dial", begun, found.map_err(Clone::clone));
         self.login(protocol, endpoint, dialled.ok()?, token?).await

@@ -30,6 +30,7 @@ pub mod relay;
 // What the stages use.
 pub mod caps;
 pub mod driver;
+pub mod egress;
 pub mod oauth;
 pub mod pool;
 pub mod profiles;

@@ -121,7 +121,8 @@ fn every_problem_is_cited_with_its_place() {
         ("[vault]\nkey = { file = 'a', env = 'b' }", "2:7", "needs one source, not 2"),
         ("[vault]\nstore = { postgres = 'x' }", "2:9", "not in this version yet"),
         ("[metrics]\nlisten = '127.0.0.1:1'", "2:10", "not in this version yet"),
-        ("[notify]\ncommand = ['x']", "1:1", "not in this version yet"),
+        ("[notify]\ncommand = []", "2:11", "not a command"),
+        ("[notify]\nwebhook = 'http://hooks.example/x'", "2:11", "https"),
         ("[timeouts]\ntoken = 'soon'", "2:9", "is not a duration"),
         ("[timeouts]\ntoken = '0s'", "2:9", "longer than nothing"),
         ("[timeouts]\nconnect = '20s'\nconnect-total = '10s'", "3:17", "shorter than `connect`"),
@@ -139,7 +140,18 @@ fn every_problem_is_cited_with_its_place() {
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'", "1:1", "client credentials"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'device-code'", "4:8", "not in this version yet"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'magic'", "4:8", "unknown value `magic`"),
-        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'socks5://x'", "4:10", "not in this version yet"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'https://x:secret-password@x:1'", "4:10", "does not speak TLS with the proxy"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'http://x'", "4:10", "has no port"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'direct'", "4:10", "has no port"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 7", "4:10", "a string, or a table { url = …"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = {}", "4:10", "`url` is missing"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'socks4://x' }", "4:18", "must begin with http:// or socks5://"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'socks5://x', user = 7 }", "4:39", "expected a string"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'socks5://x', pasword = 'secret-password' }", "4:32", "did you mean `password`?"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'http://x:1', password = 'secret-password' }", "4:10", "no user name"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'http://a:secret-password@x:1', user = 'b' }", "4:18", "both in the URL and beside it"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'socks5://x', user = 'b' }", "4:10", "no password"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'socks5://x', user = 'b', password = {} }", "4:55", "needs one source, not 0"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ndevice-url = 'https://x'", "4:14", "not in this version yet"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = { file = 'x' }", "4:15", "not in this version yet"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ntoken-url = 'http://example.com/'", "4:13", "in clear"),
@@ -180,7 +192,7 @@ fn every_problem_is_cited_with_its_place() {
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nidentity = \"a\\u0001\"", "4:12", "control characters"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\n[[account]]\naddress = 'A@B'\nprovider = 'good'", "5:11", "another account"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\n[[account]]\naddress = 'c@d'\nlogins = ['C', 'A@b']\nprovider = 'good'", "6:16", "belongs to the account `a@b` as well"),
-        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\npassword-hash = ['secret-password']", "4:18", "not an Argon2id hash"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\npassword-hash = ['secret-password']", "4:18", "password hash is not taken"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nmax-upstream = { imap = 0 }", "4:25", "a number from 1 to 1000000"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nmax-upstream = 'many'", "4:16", "a number, or a table"),
     ];
@@ -538,4 +550,76 @@ proptest! {
             prop_assert!(toml::from_str::<toml::Table>(&text).is_err(), "{text:?}");
         }
     }
+}
+
+/// `check` with these variables and nothing else about proxies.
+fn checked_with(text: &str, variables: &[(&str, &str)]) -> std::process::Output {
+    let place = Place::with(text);
+    let mut command = program();
+    for name in ["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    command.envs(variables.iter().copied());
+    let args = ["check", "--state-dir", "state", "--config"];
+    command.args(args).arg(&place.path).output().unwrap()
+}
+
+#[test]
+fn check_says_which_way_tokens_and_mail_leave() {
+    let with = |egress: &str| GOOD.replace("preset = ", &format!("{egress}\npreset = "));
+    let proxy = "egress = 'http://u:hunter2@p.corp:3128'";
+    for (text, variables, said) in [
+        (with(""), &[][..], ""),
+        (
+            with(proxy),
+            &[("ALL_PROXY", "w:1")],
+            "provider p: tokens and mail go through the proxy http://p.corp:3128 (egress)\n",
+        ),
+        (with("egress = 'none'"), &[("ALL_PROXY", "w:1")], ""),
+        (
+            with(""),
+            &[("all_proxy", "socks5://u:hunter2@s")],
+            "provider p: tokens and mail go through the proxy socks5://s:1080 ($all_proxy)\n",
+        ),
+        (
+            with(""),
+            &[("HTTPS_PROXY", "http://u:hunter2@w:1")],
+            "provider p: tokens go through the proxy http://w:1 ($HTTPS_PROXY), mail goes directly\n",
+        ),
+        (
+            with(""),
+            &[("ALL_PROXY", "w:1"), ("NO_PROXY", "office365.com")],
+            "provider p: tokens go through the proxy http://w:1 ($ALL_PROXY), mail goes directly\n",
+        ),
+        (
+            with(""),
+            &[("ALL_PROXY", "w:1"), ("NO_PROXY", "smtp.office365.com")],
+            "provider p: tokens go through the proxy http://w:1 ($ALL_PROXY), outlook.office365.com goes through the proxy http://w:1 ($ALL_PROXY), smtp.office365.com goes directly\n",
+        ),
+        // A proxy that nobody is sent through is nobody's trouble.
+        (
+            with("egress = 'none'"),
+            &[("ALL_PROXY", "socks4://w:1")],
+            "",
+        ),
+    ] {
+        let output = checked_with(&text, variables);
+        let out = String::from_utf8(output.stdout.clone()).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(out.starts_with(said), "{out}");
+        assert_eq!(out.contains("provider p"), !said.is_empty(), "{out}");
+        assert!(!format!("{out}{}", stderr(&output)).contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_proxy_of_the_environment_that_cannot_be_used_is_a_problem() {
+    let output = checked_with(GOOD, &[("HTTPS_PROXY", "https://u:hunter2@w:1")]);
+    let out = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{out}");
+    assert!(
+        out.contains("$HTTPS_PROXY cannot be used") && out.contains("egress = \"none\""),
+        "{out}"
+    );
+    assert!(!out.contains("hunter2"), "{out}");
 }

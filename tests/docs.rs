@@ -140,3 +140,50 @@ fn links_between_the_documents_lead_somewhere() {
         }
     }
 }
+
+/// The names of all tests in the Rust files below a folder.
+fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() && !path.ends_with("node_modules") {
+            tests_below(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("text");
+            let mut lines = text.lines();
+            // A test's name is on the first line with `fn` behind its mark.
+            while lines
+                .any(|line| line.trim_start().starts_with("#[test") || line.contains("::test"))
+            {
+                let name = lines.find_map(|line| line.split_once("fn ")?.1.split('(').next());
+                found.extend(name.map(|name| name.trim().to_owned()));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests"] {
+        tests_below(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+            &mut tests,
+        );
+    }
+    let text = document("docs/threat-model.md");
+    let named: BTreeSet<_> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.matches('_').count() > 1)
+        .collect();
+    assert!(named.len() > 50, "{named:?}");
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| !tests.contains(**name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/threat-model.md names tests that are not there: {missing:?}"
+    );
+}

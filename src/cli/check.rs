@@ -21,6 +21,11 @@ fn checked(global: &Global) -> Result<(), Exit> {
     for warning in config::warnings(&config, today) {
         say(&format!("warning: {warning}"));
     }
+    for provider in &config.providers {
+        if let Some(way) = provider.way_out() {
+            print(&format!("provider {}: {way}", provider.name))?;
+        }
+    }
     print(&summary(&config))
 }
 

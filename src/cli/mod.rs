@@ -17,6 +17,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config, LoadError, Log, Surroundings};
+use crate::process;
 
 /// Lets old mail programs keep their password while the provider gets OAuth 2.0.
 #[derive(Debug, Parser)]
@@ -145,6 +146,12 @@ pub fn main() -> ExitCode {
             .into();
         }
     };
+    // Every command may hold secrets, if only a password that it hashes.
+    if let Err(error) = process::close_memory() {
+        say(&format!(
+            "warning: the memory of this process cannot be kept from core dumps and debuggers: {error}"
+        ));
+    }
     let global = &cli.global;
     let command = cli.command.unwrap_or(Command::Run(run::Args::default()));
     match command {

@@ -24,7 +24,7 @@ pub fn run(_: Args, global: &Global) -> Exit {
             say(&format!("error: {error}"));
             Exit::Usage
         })?;
-        process::prepare(config.limits.sessions);
+        process::make_room(config.limits.sessions);
         warn(&config);
         super::block_on(serve(config, global))?
     });

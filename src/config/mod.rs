@@ -4,6 +4,7 @@
 
 mod check;
 pub mod edit;
+pub mod egress;
 mod mask;
 mod preset;
 mod problem;
@@ -26,6 +27,7 @@ use toml::de::DeTable;
 use url::Url;
 
 pub use self::check::{LEVEL_HINT, MOST_SESSIONS, is_log_level};
+pub use self::egress::Egress;
 pub use self::problem::{Problem, Problems};
 pub use self::secret::SecretError;
 pub use self::surroundings::{NotFound, Surroundings, find};
@@ -74,6 +76,8 @@ pub struct Config {
     pub limits: Limits,
     /// How and how much is logged.
     pub log: Log,
+    /// How people are told what they have to know.
+    pub notify: Notify,
 }
 
 impl Config {
@@ -255,6 +259,8 @@ pub struct Provider {
     pub mechanism: MechanismChoice,
     /// Certificates (PEM) trusted besides the system's roots, for this provider's tokens and mail.
     pub ca_file: Option<PathBuf>,
+    /// How connections to this provider leave this machine, for tokens and mail.
+    pub egress: Egress,
 }
 
 impl Provider {
@@ -492,6 +498,17 @@ impl Default for Limits {
             line_before_login: 8192,     // RFC 7162 §4 for IMAP; the others need less
         }
     }
+}
+
+/// How people are told what they have to know; the log has it in any case.
+#[derive(Clone, Debug, Default)]
+pub struct Notify {
+    /// A program and its arguments; it reads a JSON object on its standard input.
+    pub command: Option<Vec<String>>,
+    /// Where the same object is sent by HTTP POST.
+    pub webhook: Option<SecretSource>,
+    /// The way out for the webhook, which is the environment's.
+    pub egress: Egress,
 }
 
 /// How and how much is logged.

@@ -35,7 +35,7 @@ pub struct File {
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub log: Log,
-    pub notify: Later,
+    pub notify: Notify,
     pub metrics: Metrics,
 }
 
@@ -93,7 +93,7 @@ pub struct Provider {
     pub smtp: Field<Endpoint>,
     pub mechanism: Field<MechanismChoice>,
     pub ca_file: Field<String>,
-    pub egress: Later,
+    pub egress: Field<Egress>,
 }
 
 /// `flow = "…"`, with the ones that are to come.
@@ -226,6 +226,19 @@ pub enum LogFormat {
     Json,
 }
 
+/// `[notify]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [notify]"
+)]
+pub struct Notify {
+    pub command: Field<Vec<String>>,
+    pub webhook: Field<Secret>,
+}
+
 /// `[metrics]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(
@@ -253,6 +266,22 @@ pub struct Source {
     pub env: Field<String>,
     pub credential: Field<String>,
     pub command: Field<Vec<String>>,
+}
+
+/// `egress = "…"`, or a table that keeps the password elsewhere. The text may hold one.
+#[derive(Debug)]
+pub enum Egress {
+    Url(SecretString),
+    Table(Box<EgressTable>),
+}
+
+/// `egress = { url = "…", user = "…", password = { file = "…" } }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct EgressTable {
+    pub url: Field<String>,
+    pub user: Field<String>,
+    pub password: Field<Secret>,
 }
 
 /// `store = "file"` or `{ postgres = "…" }`.
@@ -362,6 +391,17 @@ impl<'de> Deserialize<'de> for Secret {
         match text_or_table(from, expecting)? {
             Kind::Text(text) => Ok(Self::Inline(text.into())),
             Kind::Table(source) => Ok(Self::From(source)),
+            Kind::List(_) => Err(de::Error::custom(expecting)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Egress {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expecting = "a string, or a table { url = …, user = …, password = … }";
+        match text_or_table(from, expecting)? {
+            Kind::Text(text) => Ok(Self::Url(text.into())),
+            Kind::Table(table) => Ok(Self::Table(Box::new(table))),
             Kind::List(_) => Err(de::Error::custom(expecting)),
         }
     }

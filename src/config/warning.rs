@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::civil::Date;
 
-use super::{Account, Config, Flow, Listener, Provider, SecretSource};
+use super::{Account, Config, Egress, Flow, Listener, Provider, SecretSource};
 
 /// How many days before its end a client secret is announced for the first time.
 const NOTICE_DAYS: i32 = 30;
@@ -82,7 +82,7 @@ fn of_provider(provider: &Provider, today: Date) -> Vec<String> {
         ));
     }
     warnings.extend(expiry(provider, today));
-    if let Some(source @ SecretSource::File(_)) = &provider.client_secret {
+    for source in secrets(provider).filter(|source| matches!(source, SecretSource::File(_))) {
         warnings.extend(
             source
                 .read()
@@ -91,6 +91,16 @@ fn of_provider(provider: &Provider, today: Date) -> Vec<String> {
         );
     }
     warnings
+}
+
+/// The secrets that the file names for a provider. The environment's are none of its business.
+fn secrets(provider: &Provider) -> impl Iterator<Item = &SecretSource> {
+    let password = match &provider.egress {
+        Egress::Proxy(proxy) => proxy.login.as_ref(),
+        Egress::Direct | Egress::Environment(_) => None,
+    };
+    let password = password.and_then(|login| login.password.as_ref());
+    provider.client_secret.iter().chain(password)
 }
 
 fn expiry(provider: &Provider, today: Date) -> Option<String> {
@@ -110,8 +120,9 @@ fn expiry(provider: &Provider, today: Date) -> Option<String> {
 
 /// A secret in a file that everybody can read.
 fn exposed(config: &Config) -> Option<String> {
-    let inline =
-        |provider: &Provider| matches!(provider.client_secret, Some(SecretSource::Inline(_)));
+    let inline = |provider: &Provider| {
+        secrets(provider).any(|source| matches!(source, SecretSource::Inline(_)))
+    };
     let holds = config.providers.iter().any(|provider| inline(provider));
     (holds && is_open_to_all(&config.path)).then(|| {
         let path = config.path.display();

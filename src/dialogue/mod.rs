@@ -16,11 +16,13 @@
 //! This module and its children do not know sockets, tasks, configuration files or tokens' lives; a test keeps it so.
 
 mod desk;
+mod first_reply;
 mod framing;
 mod held;
 pub mod imap;
 pub mod pop3;
 mod profile;
+mod refusals;
 mod sasl;
 pub mod smtp;
 #[cfg(test)]
@@ -37,6 +39,7 @@ use crate::config::{MechanismChoice, UpstreamTls};
 use crate::failure::Failure;
 use crate::protocol::Protocol;
 use crate::token::AccessToken;
+pub use first_reply::{FirstReply, Heard};
 pub use profile::Profile;
 
 /// What a mail program presented. `Debug` shows lengths only.
@@ -314,6 +317,8 @@ pub struct UpstreamFailure {
 pub enum UpstreamFailureKind {
     /// The provider did not take this token.
     TokenRefused,
+    /// Another token would not help: somebody must change a setting or a right at the provider.
+    Forbidden,
     /// The provider has too many sessions of this user.
     Busy,
     /// The provider has trouble or does not speak its protocol.

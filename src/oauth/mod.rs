@@ -3,6 +3,7 @@
 //! Knows no accounts, no vault and no clock beyond its time limit; what happens to tokens is decided in [`crate::token`].
 
 pub mod catalogue;
+mod connector;
 mod discovery;
 pub mod http;
 pub mod redirect;
@@ -70,7 +71,12 @@ impl OAuthError {
     pub fn class(&self) -> Class {
         match self {
             Self::Refused(answer) => catalogue::meaning(answer).class,
-            Self::Http(HttpError::Insecure { .. }) => Class::Config,
+            Self::Http(
+                HttpError::Insecure { .. }
+                | HttpError::Proxy {
+                    is_config: true, ..
+                },
+            ) => Class::Config,
             Self::Http(HttpError::Status { status, .. })
                 if matches!(status.as_u16(), 404 | 405 | 407 | 410) =>
             {
@@ -121,7 +127,11 @@ impl OAuthError {
             Self::Http(HttpError::Status { status, .. }) => {
                 matches!(status.as_u16(), 404 | 407 | 429 | 503)
             }
-            Self::Http(HttpError::Unreachable { .. } | HttpError::Insecure { .. }) => true,
+            Self::Http(
+                HttpError::Unreachable { .. }
+                | HttpError::Proxy { .. }
+                | HttpError::Insecure { .. },
+            ) => true,
             Self::Issuer { .. } | Self::NoEndpoint(_) | Self::Secret(_) => true,
             Self::Http(_) | Self::Unusable(_) | Self::Malformed { .. } => false,
         }
@@ -146,6 +156,7 @@ fn http_remedy(error: &HttpError) -> &'static str {
         HttpError::Unreachable { .. } | HttpError::Lost { .. } => {
             "Check the network, DNS and firewall of this machine."
         }
+        HttpError::Proxy { .. } => "", // it says what to do
         HttpError::Insecure { .. } => "Use an https URL.",
         HttpError::TooLarge { .. } => "Check token-url.",
         HttpError::Status { status, .. } => match status.as_u16() {
@@ -198,7 +209,7 @@ impl OAuth {
     /// A client for `provider` whose requests end within `limit` each.
     pub fn new(provider: Arc<Provider>, limit: Duration) -> Result<Self, TlsError> {
         let tls = crate::tls::upstream(provider.ca_file.as_deref())?;
-        let http = HttpClient::new(&tls, limit);
+        let http = HttpClient::new(&tls, provider.egress.clone(), limit);
         Ok(Self {
             provider,
             http,

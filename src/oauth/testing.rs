@@ -147,5 +147,6 @@ pub(crate) fn provider(token_url: &Url) -> Provider {
         smtp: None,
         mechanism: MechanismChoice::Auto,
         ca_file: None,
+        egress: Default::default(),
     }
 }

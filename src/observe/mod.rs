@@ -3,6 +3,7 @@
 mod counters;
 mod log;
 mod login;
+pub mod notify;
 mod timing;
 
 pub use counters::{AccountFigures, Counters, ListenerFigures, LoginFailure, Session};

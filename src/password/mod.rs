@@ -8,14 +8,17 @@
 //!
 //! Who fails too often is refused without a hash for a while, in the same words and after the same growing delay (`throttle`).
 //!
-//! What this does not hide: an account with several passwords costs a hash for each, so while the queue is long its refusals can
-//! come later than others'.
+//! Hashes differ in what they cost, and accounts in how many they have. While the queue is long that shows, so an unknown login is
+//! checked against the passwords of some account, always the same one, and refused whatever comes of it.
 
 mod candidates;
 mod hash;
+mod learning;
 mod named;
 mod remembered;
+mod scheme;
 mod throttle;
+mod uses;
 mod workers;
 
 use std::collections::HashMap;
@@ -24,13 +27,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
 pub use hash::{HashError, generate, hash};
-pub use named::{NamedError, NamedPassword, add, list, remove};
+pub use learning::{Window, cancel as cancel_learning, open as open_learning};
+pub use named::{Kept, NamedError, NamedPassword, add, list, read, remove};
+pub use scheme::{Scheme, Unfit};
+pub use uses::{GRANULARITY, LastUses, Use, Uses, last_uses};
 
 use crate::config::{Account, Provider};
 use crate::dialogue::Credentials;
@@ -38,10 +45,11 @@ use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
 use crate::stage::Stage;
 use crate::vault::Vault;
-use candidates::{Candidate, Door};
+use candidates::{Candidate, Door, Known};
 use hash::Cost;
 use remembered::{Mark, Marker};
 use throttle::{Pair, Throttle};
+use uses::Tag;
 use workers::Workers;
 
 /// Passwords of one account, in the configuration and the vault together: the hashes that one wrong password costs.
@@ -103,7 +111,7 @@ pub struct Counters {
     pub throttled: u64,
     /// Logins turned away because too many waited, or because the vault has trouble.
     pub turned_away: u64,
-    /// Argon2 hashes computed.
+    /// Hashes computed.
     pub hashes: u64,
 }
 
@@ -112,8 +120,9 @@ pub struct Passwords {
     vault: Vault,
     /// By login, in lower case.
     doors: HashMap<String, Arc<Door>>,
-    /// Those that unknown logins read the records of, by provider.
+    /// Those whose passwords unknown logins are checked against, by provider.
     decoys: HashMap<String, Vec<Arc<Door>>>,
+    uses: Uses,
     house: Arc<House>,
     /// The same login with the same password goes one at a time, so that the second finds what the first remembered.
     lanes: [Mutex<()>; LANES],
@@ -122,6 +131,8 @@ pub struct Passwords {
 /// What outlives a change of the accounts.
 struct House {
     delay: Delay,
+    /// Of what is learned.
+    cost: Cost,
     dummy: Arc<str>,
     marker: Marker,
     workers: Workers,
@@ -144,12 +155,21 @@ struct Attempt<'a> {
     password: Arc<Zeroizing<Vec<u8>>>,
     protocol: Protocol,
     source: IpAddr,
+    now: Timestamp,
     pair: Pair,
 }
 
 impl Attempt<'_> {
     fn may_use(&self, candidate: &Candidate) -> bool {
-        candidate.is_good_for(self.protocol, self.source)
+        candidate.is_good_for(self.protocol, self.source, self.now)
+    }
+
+    fn as_use(&self) -> Use {
+        Use {
+            at: self.now,
+            from: self.source,
+            protocol: self.protocol,
+        }
     }
 }
 
@@ -158,6 +178,7 @@ enum Refusal {
     Wrong,
     Throttled,
     Crowded,
+    /// Trouble with what is kept, or with keeping what was learned.
     Vault(NamedError),
 }
 
@@ -208,29 +229,26 @@ impl Passwords {
         let dummy = hash::dummy(cost).expect("a hash with fixed parameters");
         let house = House {
             delay: Delay::default(),
+            cost: cost.clone(),
             dummy: dummy.into(),
             marker: Marker::new().expect("the system's randomness"),
             workers: Workers::new(),
             throttle: Throttle::new(failures_per_minute),
             counts: Counts::default(),
         };
-        Self::with(accounts, vault, Arc::new(house), &HashMap::new())
+        Self::with(accounts, vault, Arc::new(house))
     }
 
-    /// The same for the accounts of another configuration. Nobody who has failed is forgiven, and no program has to pay for a hash
-    /// again whose password has not changed.
+    /// The same for the accounts of another configuration. Nobody who has failed is forgiven.
+    #[must_use]
     pub fn renewed(&self, accounts: &[Arc<Account>], vault: Vault) -> Self {
-        Self::with(accounts, vault, Arc::clone(&self.house), &self.doors)
+        Self::with(accounts, vault, Arc::clone(&self.house))
     }
 
-    fn with(
-        accounts: &[Arc<Account>],
-        vault: Vault,
-        house: Arc<House>,
-        former: &HashMap<String, Arc<Door>>,
-    ) -> Self {
-        let doors = doors(accounts, former);
+    fn with(accounts: &[Arc<Account>], vault: Vault, house: Arc<House>) -> Self {
+        let doors = doors(accounts);
         Self {
+            uses: Uses::new(vault.clone()),
             vault,
             decoys: decoys(&doors),
             doors,
@@ -262,6 +280,7 @@ impl Passwords {
             password: Arc::new(credentials.password.expose_secret().to_vec().into()),
             protocol,
             source: source.to_canonical(),
+            now: now(),
             pair: self.house.throttle.pair(source, &login),
         };
         let outcome = self.check(&attempt).await;
@@ -274,6 +293,23 @@ impl Passwords {
                 Err(refusal.into())
             }
         }
+    }
+
+    /// Goes on with what `former`, which has the same vault, notes about last uses and knows of passwords that have not changed.
+    #[must_use]
+    pub fn after(mut self, former: &Self) -> Self {
+        self.uses = former.uses.clone();
+        for (login, door) in &self.doors {
+            if let Some(former) = former.doors.get(login) {
+                door.inherit(former);
+            }
+        }
+        self
+    }
+
+    /// The notes about last uses, which somebody must keep.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// What happened so far.
@@ -292,30 +328,67 @@ impl Passwords {
         let door = door.filter(|door| door.account.provider.name == attempt.provider);
         let read = door.or_else(|| self.decoy(attempt));
         // A small read of a local file; handing it to another thread would cost more than the read.
-        let (found, trouble) = match read.map(|door| door.candidates(&self.vault)) {
-            Some(Ok(found)) => (found, None),
+        let (known, trouble) = match read.map(|door| door.known(&self.vault)) {
+            Some(Ok(known)) => (known, None),
             Some(Err(error)) => (Arc::default(), Some(error)),
             None => (Arc::default(), None),
         };
-        let candidates = if door.is_some() { &found[..] } else { &[] };
-        let good: Vec<_> = candidates.iter().filter(|c| attempt.may_use(c)).collect();
-        if good.is_empty() && !candidates.is_empty() {
+        let candidates = known.candidates.iter();
+        let good: Vec<_> = candidates.filter(|c| attempt.may_use(c)).collect();
+        if door.is_some() && good.is_empty() && !known.candidates.is_empty() {
             let (protocol, source) = (attempt.protocol, attempt.source);
-            tracing::debug!(%protocol, %source, "no password of this account is good from here");
+            tracing::debug!(%protocol, %source, "no password of this account is good from here and now");
         }
-        if !self.trusts(&good, attempt) {
-            let compared = self.compare(&good, attempt).await;
-            compared.map_err(|refusal| match (refusal, trouble) {
-                // Also where it was not looked at: nobody must think of another password.
-                (Refusal::Wrong | Refusal::Throttled, Some(trouble)) => Refusal::Vault(trouble),
-                (refusal, _) => refusal,
-            })?;
-        }
-        door.map(|door| door.account.clone()).ok_or(Refusal::Wrong)
+        let tag = match door.and_then(|_| self.trusted(&good, attempt)) {
+            Some(tag) => Ok(tag),
+            None => self.judge(door, &known, &good, trouble, attempt).await,
+        }?;
+        let account = &door.ok_or(Refusal::Wrong)?.account;
+        self.uses.note(&account.address, tag, attempt.as_use());
+        Ok(account.clone())
     }
 
-    /// Whose record an unknown login reads, always the same one: it takes as long as its own would, and if the vault has trouble, so
-    /// has an unknown login. Nothing of the record is used.
+    /// A password that is known to be right, where that may be believed without a hash.
+    fn trusted(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> Option<Tag> {
+        let tag = self.remembered(good, attempt)?;
+        let (throttle, now) = (&self.house.throttle, Instant::now());
+        throttle.trusts(attempt.pair, now).then(|| {
+            throttle.welcome(attempt.pair, now);
+            tag
+        })
+    }
+
+    /// Looks at a password, unless too many have failed; what it is not is a failure, from the first moment on.
+    async fn judge(
+        &self,
+        door: Option<&Arc<Door>>,
+        known: &Arc<Known>,
+        good: &[&Candidate],
+        trouble: Option<NamedError>,
+        attempt: &Attempt<'_>,
+    ) -> Result<Tag, Refusal> {
+        let Some(tried) = self.house.throttle.begin(attempt.pair, Instant::now()) else {
+            // Also where it was not looked at: nobody must think of another password.
+            return Err(trouble.map_or(Refusal::Throttled, Refusal::Vault));
+        };
+        let right = self.compare(good, attempt).await;
+        // Whatever came of it for an unknown login.
+        let right = right.and_then(|tag| door.map(|_| tag).ok_or(Refusal::Wrong));
+        let right = match (right, trouble, door) {
+            (Err(Refusal::Wrong), Some(trouble), _) => Err(Refusal::Vault(trouble)),
+            (Err(Refusal::Wrong), None, Some(door)) => self.learn(door, known, attempt).await,
+            (right, _, _) => right,
+        };
+        match &right {
+            Ok(_) => tried.succeed(Instant::now()),
+            Err(Refusal::Crowded) => tried.call_off(),
+            Err(_) => drop(tried),
+        }
+        right
+    }
+
+    /// Whose passwords an unknown login is checked against, always the same ones: it takes as long as its own would, and if the vault
+    /// has trouble, so has an unknown login. Nothing comes of it.
     fn decoy(&self, attempt: &Attempt<'_>) -> Option<&Arc<Door>> {
         let doors = self.decoys.get(attempt.provider)?;
         let mark = self
@@ -325,19 +398,14 @@ impl Passwords {
         doors.get(mark.below(doors.len()))
     }
 
-    /// The slow way: Argon2 with each candidate, or with the dummy where there is none.
-    async fn compare(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    /// The slow way: a hash for each candidate, or for the dummy where there is none. Which one has the password that is presented.
+    async fn compare(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> Result<Tag, Refusal> {
         // Those who present the same password wait for the first of them, and take no place in the queue meanwhile.
         let _lane = self.lane(attempt).lock().await;
-        if self.trusts(good, attempt) {
-            return Ok(());
+        if let Some(tag) = self.remembered(good, attempt) {
+            return Ok(tag);
         }
-        let allowed = self.house.throttle.begin(attempt.pair, Instant::now());
-        let counted = allowed.ok_or(Refusal::Throttled)?;
-        let Some(ticket) = self.house.workers.ticket() else {
-            counted.call_off();
-            return Err(Refusal::Crowded);
-        };
+        let ticket = self.house.workers.ticket().ok_or(Refusal::Crowded)?;
         if good.is_empty() {
             let dummy = self.house.dummy.clone();
             ticket.verify(dummy, attempt.password.clone()).await;
@@ -347,8 +415,7 @@ impl Passwords {
             if ticket.verify(hash, attempt.password.clone()).await {
                 // Set already: somebody with the same password came another way.
                 let _ = candidate.right.set(self.right(candidate, attempt));
-                counted.succeed(Instant::now());
-                return Ok(());
+                return Ok(candidate.tag);
             }
         }
         Err(Refusal::Wrong)
@@ -359,22 +426,14 @@ impl Passwords {
         &self.lanes[self.house.marker.mark(parts).below(LANES)]
     }
 
-    /// Whether the password is known to be right, and may be taken without a hash.
-    fn trusts(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> bool {
-        let now = Instant::now();
-        let trusted =
-            self.remembers(good, attempt) && self.house.throttle.trusts(attempt.pair, now);
-        if trusted {
-            self.house.throttle.welcome(attempt.pair, now);
-        }
-        trusted
-    }
-
-    fn remembers(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> bool {
-        good.iter().any(|candidate| {
+    /// Which candidate is known to have the password that is presented.
+    fn remembered(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> Option<Tag> {
+        let mut good = good.iter();
+        let found = good.find(|candidate| {
             let right = candidate.right.get();
             right.is_some_and(|right| right.is(&self.right(candidate, attempt)))
-        })
+        });
+        found.map(|candidate| candidate.tag)
     }
 
     /// The mark that a candidate has if `attempt` has its password. The account is in it too: a candidate is never shared.
@@ -395,17 +454,18 @@ impl Passwords {
     }
 }
 
+/// To the second, as people read it.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
 /// ASCII case is all that is folded. An empty login opens nothing, whatever a configuration says.
-fn doors(
-    accounts: &[Arc<Account>],
-    former: &HashMap<String, Arc<Door>>,
-) -> HashMap<String, Arc<Door>> {
+fn doors(accounts: &[Arc<Account>]) -> HashMap<String, Arc<Door>> {
     let mut doors = HashMap::new();
     for account in accounts {
-        let logins = || account.logins.iter().filter(|login| !login.is_empty());
-        let former = logins().find_map(|login| former.get(&login.to_ascii_lowercase()));
-        let door = Arc::new(Door::new(account.clone(), former.map(Arc::as_ref)));
-        for login in logins() {
+        let door = Arc::new(Door::new(account.clone()));
+        for login in account.logins.iter().filter(|login| !login.is_empty()) {
             doors.insert(login.to_ascii_lowercase(), door.clone());
         }
     }

@@ -51,6 +51,7 @@ fn provider() -> Provider {
         smtp: None,
         mechanism: MechanismChoice::Auto,
         ca_file: None,
+        egress: Default::default(),
     }
 }
 
@@ -71,27 +72,39 @@ impl Bench {
         let alice = account(ALICE, &[ALICE, "scanner-2"], hashes);
         let nobody = account("bob@contoso.com", &["bob@contoso.com", ""], &[]);
         let accounts = [alice.clone(), nobody];
+        let passwords = Passwords::build(&accounts, vault.clone(), 10, &Cost::LEAST);
         Self {
-            passwords: Passwords::build(&accounts, vault.clone(), 10, &Cost::LEAST),
             state,
             vault,
             alice,
             accounts: accounts.to_vec(),
+            passwords,
         }
     }
 
-    /// What a reload of the configuration does.
-    fn reload(&mut self) {
-        self.passwords = self.passwords.renewed(&self.accounts, self.vault.clone());
+    pub(crate) fn with_password_of_configuration(password: &[u8]) -> Self {
+        Self::new(&[&cheap(password)])
     }
 
-    fn add(&self, name: &str, password: &[u8], restrict: impl FnOnce(&mut NamedPassword)) {
+    /// Logs in by SMTP from this machine, and sees that the use is written.
+    pub(crate) async fn use_at_once(&self, password: &[u8]) {
+        self.login(ALICE, password).await.unwrap();
+        self.passwords.uses().settle().await;
+    }
+
+    pub(crate) fn add(
+        &self,
+        name: &str,
+        password: &[u8],
+        restrict: impl FnOnce(&mut NamedPassword),
+    ) {
         let mut named = NamedPassword {
             name: name.into(),
             hash: cheap(password),
             created: jiff::Timestamp::UNIX_EPOCH,
             from: Vec::new(),
             protocol: None,
+            expires: None,
         };
         restrict(&mut named);
         add(&self.vault, &self.alice, named).unwrap();
@@ -302,6 +315,7 @@ async fn a_thousand_wrong_passwords_change_nothing_but_counters() {
         let wrong = format!("wrong {round}");
         assert!(bench.login(ALICE, wrong.as_bytes()).await.is_err());
     }
+    bench.passwords.uses().settle().await;
     assert_eq!(bench.files(), before);
     let Counters {
         wrong, throttled, ..
@@ -433,6 +447,77 @@ async fn an_account_of_another_provider_is_unknown_at_this_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_expired_password_fails_like_a_wrong_one_even_if_it_is_remembered() {
+    let bench = Bench::new(&[]);
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3600);
+    bench.add("visitor", b"right", |named| named.expires = Some(soon));
+    bench.login(ALICE, b"right").await.unwrap();
+    let mut named = list(&bench.vault, ALICE).unwrap().remove(0);
+    remove(&bench.vault, ALICE, "visitor").unwrap();
+    named.expires = Some(now());
+    add(&bench.vault, &bench.alice, named).unwrap();
+    let (start, hashes) = (Instant::now(), bench.hashes());
+    let expired = bench.login(ALICE, b"right").await.unwrap_err();
+    assert!((1000..=1101).contains(&start.elapsed().as_millis()));
+    assert_eq!(bench.hashes(), hashes + 1);
+    assert_eq!(expired, bench.login(ALICE, b"wrong").await.unwrap_err());
+    // It stays for a person to see.
+    assert_eq!(list(&bench.vault, ALICE).unwrap().len(), 1);
+}
+
+#[test]
+fn a_password_is_over_at_its_end_not_before() {
+    let end: jiff::Timestamp = "2027-02-01T00:00:00Z".parse().unwrap();
+    let bench = Bench::new(&[]);
+    bench.add("visitor", b"right", |named| named.expires = Some(end));
+    let named = list(&bench.vault, ALICE).unwrap().remove(0);
+    assert!(named.is_over(end));
+    assert!(!named.is_over(end - jiff::SignedDuration::from_secs(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hashes_of_other_programs_open_an_account_and_refuse_as_any_other() {
+    const BCRYPT: &str = "$2y$10$UqhRrGHpJ6NjCdENbz73juqEGG9Jx3BLiI44sIoWT47xm9aGSqdJ2";
+    const SHA512: &str = "$6$O5ZzeV7rU4b8VQmI$sVvztYwxa7sz.SyEdJEHBl5o9dgskB6fLcirOXv9Uu.cQq0HHZcK.QOcZ9LbAYZG1xEhmBD8CAH4thMkNE4Cj0";
+    let mut failures = Vec::new();
+    for hash in [BCRYPT, SHA512] {
+        let bench = Bench::new(&[hash]);
+        bench.login(ALICE, b"open-sesame-7").await.unwrap();
+        for login in [ALICE, "nobody@contoso.com", "bob@contoso.com"] {
+            let (start, hashes) = (Instant::now(), bench.hashes());
+            failures.push(bench.login(login, b"open-sesame-8").await.unwrap_err());
+            let took = start.elapsed().as_millis();
+            assert!((1000..=1101).contains(&took), "{login}: {took} ms");
+            assert_eq!(bench.hashes(), hashes + 1, "{login}");
+        }
+    }
+    assert!(failures.iter().all(|failure| *failure == failures[0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_login_costs_what_some_account_costs_and_opens_nothing() {
+    let bench = Bench::new(&[&cheap(b"one"), &cheap(b"two"), &cheap(b"three")]);
+    let before = bench.files();
+    let mut costs = Vec::new();
+    for number in 0..64 {
+        let unknown = format!("nobody-{number}@contoso.com");
+        let hashes = bench.hashes();
+        let failure = bench.login(&unknown, b"wrong").await.unwrap_err();
+        assert_eq!(failure.cause, Cause::Password);
+        costs.push(bench.hashes() - hashes);
+        // Not even with the right password of the account whose cost it has, at the first time or once that is remembered.
+        for _ in 0..2 {
+            let failure = bench.login(&unknown, b"three").await.unwrap_err();
+            assert_eq!(failure.cause, Cause::Password);
+        }
+    }
+    assert!(costs.contains(&3) && costs.contains(&1), "{costs:?}");
+    assert_eq!(bench.passwords.counters().accepted, 0);
+    bench.passwords.uses().settle().await;
+    assert_eq!(bench.files(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_thousand_guesses_on_fifty_connections_cost_few_hashes_and_the_right_password_works_soon_after()
  {
     let bench = Arc::new(Bench::new(&[]));
@@ -463,6 +548,12 @@ async fn a_thousand_guesses_on_fifty_connections_cost_few_hashes_and_the_right_p
 }
 
 impl Bench {
+    /// What a reload of the configuration does.
+    fn reload(&mut self) {
+        let next = self.passwords.renewed(&self.accounts, self.vault.clone());
+        self.passwords = next.after(&self.passwords);
+    }
+
     /// As many guesses at once as are looked at. One after the other they would not do: their delays are as long as the refill.
     fn exhaust(&self, login: &str, source: &str) {
         let throttle = &self.passwords.house.throttle;
@@ -542,3 +633,23 @@ async fn a_guesser_who_hangs_up_before_the_answer_is_counted_too() {
     let failure = bench.login(ALICE, b"right").await.unwrap_err();
     assert_eq!(failure.log_code(), THROTTLED);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_somebody_has_is_a_failure_like_any_other_under_an_unknown_login() {
+    let bench = Bench::new(&[&cheap(b"right")]);
+    bench.login(ALICE, b"right").await.unwrap();
+    // Some of these are checked against the passwords of alice, where it is remembered; their delays must not tell.
+    for number in 0..8 {
+        let unknown = format!("nobody-{number}@contoso.com");
+        for seconds in [1, 1, 1, 2, 4] {
+            let start = Instant::now();
+            let failure = bench.login(&unknown, b"right").await.unwrap_err();
+            assert_eq!(failure.cause, Cause::Password);
+            assert_eq!(start.elapsed().as_secs(), seconds, "{unknown}");
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+}
+
+mod learning;
+mod uses;

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::caps::{Caps, Seat};
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
-use crate::dialogue::{Bounds, Credentials, LoggedIn, Login, Opening, Profile};
+use crate::dialogue::{Bounds, Credentials, FirstReply, Heard, LoggedIn, Login, Opening, Profile};
 use crate::failure::{Cause, Failure};
 use crate::observe::{Counters, LoginLine, timed};
 use crate::password::{Passwords, Verified};
 use crate::places::Stranger;
 use crate::profiles::Profiles;
-use crate::relay::relay;
+use crate::relay::{Ear, relay};
 use crate::stage::Stage;
 use crate::token::{AccessToken, Tokens};
 use conversation::{Conversation, End};
@@ -242,7 +242,8 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
     } = opened;
     let session = counter.counters.logged_in(&account.address);
     let end = counter.kill.cancelled();
-    let (traffic, result) = relay(&mut local, &mut upstream, &opening, &logged_in, end).await;
+    let ear = ear(counter, &account);
+    let (traffic, result) = relay(&mut local, &mut upstream, &opening, &logged_in, ear, end).await;
     session.ended(traffic);
     match result {
         Ok(()) => {
@@ -252,6 +253,21 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
             tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, %error, "session broke off")
         }
     }
+}
+
+/// Hears the provider's first answer: some let everybody with a token in, and refuse the mailbox only then.
+fn ear<'a>(counter: &'a Counter, account: &'a Account) -> Ear<'a> {
+    let mut first = FirstReply::new(counter.listener.protocol);
+    Box::new(move |said| match first.hear(said) {
+        Heard::More => true,
+        Heard::Nothing => false,
+        Heard::Trouble(detail) => {
+            let failure = Failure::new(Stage::Relay, Cause::Refused, detail);
+            tracing::warn!(stage = %failure.stage, code = failure.cause.code(), account = account.address, detail = failure.detail, "the provider refused what the mail program asked first");
+            counter.counters.failed(&account.address, &failure);
+            false
+        }
+    })
 }
 
 /// Tells a mail program that there is no room for it now.

@@ -49,14 +49,19 @@ pub enum Kind {
     Grant,
     /// The local passwords.
     Passwords,
+    /// When and from where the local passwords were last used.
+    Uses,
 }
 
 impl Kind {
+    const ALL: [Self; 3] = [Self::Grant, Self::Passwords, Self::Uses];
+
     /// The end of the file's name, which is sealed with the content.
     const fn word(self) -> &'static str {
         match self {
             Self::Grant => "grant",
             Self::Passwords => "passwords",
+            Self::Uses => "uses",
         }
     }
 
@@ -65,6 +70,7 @@ impl Kind {
         match self {
             Self::Grant => "authorize again: mailwicket authorize ACCOUNT",
             Self::Passwords => "set the passwords again: mailwicket password add ACCOUNT",
+            Self::Uses => "the next login makes a new one",
         }
     }
 }
@@ -367,7 +373,7 @@ fn holds_records(folder: &Path) -> Result<bool, VaultError> {
     let names = file_names(folder)?;
     let is_record = |file: &String| {
         let of = |kind| name::account(kind, file).is_some();
-        of(Kind::Grant) || of(Kind::Passwords)
+        Kind::ALL.into_iter().any(of)
     };
     Ok(names.iter().any(is_record))
 }

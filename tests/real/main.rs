@@ -3,8 +3,10 @@
 
 mod browser;
 mod clients;
+mod egress;
 mod fail2ban;
 mod lab;
+mod learning;
 mod mail;
 mod secrecy;
 mod stages;

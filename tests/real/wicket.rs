@@ -30,6 +30,8 @@ pub struct Plan {
     provider: String,
     more: String,
     hosts: Option<&'static str>,
+    host: String,
+    token_url: String,
 }
 
 impl Plan {
@@ -42,7 +44,17 @@ impl Plan {
             provider: "client-id = \"native-public\"\n".to_owned(),
             more: String::new(),
             hosts: None,
+            host: "localhost".to_owned(),
+            token_url: lab().fact("token_url").to_owned(),
         }
+    }
+
+    /// Mail servers at another host and with this way to TLS, and another token endpoint.
+    pub fn at(mut self, host: &str, way: &'static str, token_url: &str) -> Self {
+        self.way = way;
+        host.clone_into(&mut self.host);
+        token_url.clone_into(&mut self.token_url);
+        self
     }
 
     pub fn starttls(mut self) -> Self {
@@ -125,7 +137,7 @@ impl Plan {
              authorize-url = \"{}\"\ntoken-url = \"{}\"\nca-file = \"{}\"\n",
             self.provider,
             lab.fact("authorize_url"),
-            lab.fact("token_url"),
+            self.token_url,
             lab.fact("ca_file"),
         );
         if !self.provider.contains("scopes") {
@@ -133,7 +145,8 @@ impl Plan {
         }
         let way = self.way;
         for (protocol, port) in &self.ports {
-            let endpoint = format!("{{ host = \"localhost\", port = {port}, tls = \"{way}\" }}");
+            let host = &self.host;
+            let endpoint = format!("{{ host = \"{host}\", port = {port}, tls = \"{way}\" }}");
             writeln!(text, "{protocol} = {endpoint}").expect("a string");
         }
         for protocol in PROTOCOLS {

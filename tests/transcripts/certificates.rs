@@ -8,6 +8,9 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+/// A name that no resolver knows (RFC 6761 §6.4), for servers behind a proxy.
+pub const HIDDEN: &str = "mail.hidden.invalid";
+
 /// What a mail server shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {
@@ -81,7 +84,7 @@ fn make(certificate: Certificate) -> Arc<ServerConfig> {
         Certificate::CommonNameOnly => &[],
         Certificate::AddressOnly => &["127.0.0.1"],
         Certificate::WildcardOfTwo => &["*.localhost"],
-        _ => &["localhost"],
+        _ => &["localhost", HIDDEN],
     };
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();

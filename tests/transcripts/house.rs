@@ -26,6 +26,12 @@ pub struct Plan {
     pub more: &'static str,
     /// More keys of the account.
     pub account: &'static str,
+    /// The mail server's host.
+    pub host: &'static str,
+    /// A line about the way out.
+    pub egress: String,
+    /// Variables that the program gets.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Plan {
@@ -37,6 +43,9 @@ impl Plan {
             then: Then::More,
             more: "",
             account: "",
+            host: "localhost",
+            egress: String::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -77,6 +86,7 @@ impl House {
             .arg("--config")
             .arg(&config)
             .env("HOME", folder.path())
+            .envs(plan.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -228,7 +238,8 @@ token-url = "{token_url}"
 scopes = ["mail"]
 mechanism = "xoauth2"
 ca-file = "ca.pem"
-{protocol} = {{ host = "localhost", port = {port}, tls = "{tls}" }}
+{egress}
+{protocol} = {{ host = "{host}", port = {port}, tls = "{tls}" }}
 
 [[listener]]
 protocol = "{protocol}"
@@ -243,6 +254,8 @@ password-hash = ["{hash}"]
 "#,
         more = plan.more,
         account = plan.account,
+        host = plan.host,
+        egress = plan.egress,
         secret = words::CLIENT_SECRET,
         alice = words::ALICE,
         hash = hash(),
@@ -276,6 +289,12 @@ fn program() -> Command {
         "STATE_DIRECTORY",
         "NOTIFY_SOCKET",
         "HOME",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
     ] {
         command.env_remove(variable);
     }

@@ -6,11 +6,13 @@
 mod certificates;
 mod house;
 mod mail_program;
+mod proxy;
 mod scripts;
 mod sign_in;
 mod upstream;
 mod words;
 
+mod egress;
 mod hostile_servers;
 mod limits;
 mod logins;

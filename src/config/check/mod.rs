@@ -3,6 +3,7 @@
 //! A check that finds a problem tells it and goes on with any value at hand: as soon as there is one problem, no `Config` is made.
 
 mod account;
+mod egress;
 mod listener;
 mod provider;
 mod scope;
@@ -19,6 +20,7 @@ use serde_spanned::Spanned;
 
 pub use self::settings::{LEVEL_HINT, MOST_SESSIONS, is_log_level};
 
+use super::egress::Environment;
 use super::problem::Problem;
 use super::shape::{self, Field, Later};
 use super::sift::{Dropped, Sifted, nearest};
@@ -31,6 +33,7 @@ pub fn check(sifted: Sifted, path: &Path, around: &Surroundings) -> Result<Confi
         problems: sifted.problems,
         dropped: sifted.dropped,
         folder: folder_of(path),
+        environment: Arc::clone(&around.egress),
     };
     let config = checker.file(sifted.file, path, around);
     match config {
@@ -52,6 +55,7 @@ struct Checker {
     problems: Vec<Problem>,
     dropped: Dropped,
     folder: PathBuf,
+    environment: Arc<Environment>,
 }
 
 impl Checker {
@@ -59,7 +63,7 @@ impl Checker {
         let state_dir = self.state_dir(file.state_dir, around);
         let vault_key = self.vault(file.vault, state_dir.as_deref());
         let console = self.console(file.console);
-        self.later(&file.notify, "[notify]");
+        let notify = self.notify(file.notify);
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
         let listeners = self.listeners(file.listener, &providers, console.as_ref());
@@ -78,6 +82,7 @@ impl Checker {
             timeouts,
             limits,
             log,
+            notify,
         })
     }
 

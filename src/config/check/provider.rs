@@ -67,7 +67,6 @@ impl Checker {
         self.provider_name(&name);
         self.later(&shape.certificate, "`certificate`");
         self.later(&shape.device_url, "`device-url`");
-        self.later(&shape.egress, "`egress`");
         let named = shape.preset.as_ref().map(|preset| preset.get_ref().clone());
         let context = self.context(span, shape.preset, shape.flow, shape.tenant);
         let id_hint = "client-id = \"…\" is the id of your registration at the provider";
@@ -104,6 +103,7 @@ impl Checker {
             .and_then(|date| self.ok(expiry(&date)));
         let authorize_params = self.params(shape.authorize_params, context.preset);
         let ca_file = shape.ca_file.and_then(|file| self.ca_file(file));
+        let egress = self.egress(shape.egress, &context.span);
         // All checks are made before the first of these ends the function.
         Some(Provider {
             name: name.into_inner(),
@@ -126,6 +126,7 @@ impl Checker {
                 .mechanism
                 .map_or(MechanismChoice::Auto, Spanned::into_inner),
             ca_file,
+            egress,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_spanned::Spanned;
@@ -11,9 +12,9 @@ use super::super::problem::Problem;
 use super::super::shape::{self, Field};
 use super::super::surroundings::Surroundings;
 use super::super::{
-    DEFAULT_CONSOLE, DEFAULT_LEVEL, Limits, Log, SecretSource, Timeouts, VAULT_KEY,
+    DEFAULT_CONSOLE, DEFAULT_LEVEL, Egress, Limits, Log, Notify, SecretSource, Timeouts, VAULT_KEY,
 };
-use super::{Checker, value};
+use super::{Checker, url, value};
 
 /// More would be beyond the descriptors of one process; it also keeps sums far from overflow.
 pub const MOST_SESSIONS: usize = 1_000_000;
@@ -87,6 +88,27 @@ impl Checker {
     pub(super) fn metrics(&mut self, metrics: shape::Metrics) {
         if let Some(listen) = metrics.listen.filter(|listen| listen.get_ref() != "off") {
             self.not_yet(listen.span(), "a `listen` of [metrics] other than \"off\"");
+        }
+    }
+
+    /// How people are told; both ways may be left out.
+    pub(super) fn notify(&mut self, shape: shape::Notify) -> Notify {
+        let command = shape.command.and_then(|words| {
+            let words = self.ok(value::command(words))?;
+            Some(self.program_path(words))
+        });
+        let webhook = shape.webhook.and_then(|address| {
+            let span = address.span();
+            let address = self.secret(address, "webhook")?;
+            if let SecretSource::Inline(text) = &address {
+                self.ok(url::webhook(text, span))?;
+            }
+            Some(address)
+        });
+        Notify {
+            command,
+            webhook,
+            egress: Egress::Environment(Arc::clone(&self.environment)),
         }
     }
 

@@ -10,6 +10,7 @@ use serde_spanned::Spanned;
 use super::super::preset::is_guid;
 use super::super::problem::Problem;
 use super::super::{SecretSource, preset};
+use crate::password::Scheme;
 
 /// Octets of a mail address or login name: 64 of a local part, `@`, 255 of a domain (RFC 5321 §4.5.3.1).
 const MAX_NAME: usize = 320;
@@ -271,25 +272,16 @@ pub fn host(text: &Spanned<String>) -> Checked<String> {
     Ok(bare.to_owned())
 }
 
-/// An Argon2id hash as a PHC string. The text is in no message: it may be a password put there by mistake.
+/// A password hash of a kind and cost that is taken. The text is in no message: it may be a password put there by mistake.
 pub fn password_hash(text: Spanned<String>) -> Checked<String> {
-    use argon2::password_hash::phc::PasswordHash;
-
-    let wrong = |why: &str| {
-        Problem::at(text.span(), format!("this is not an Argon2id hash: {why}"))
-            .hint("`mailwicket password hash` makes one; it begins with $argon2id$")
-    };
-    if !text.get_ref().starts_with("$argon2id$") {
-        return Err(wrong("it does not begin with $argon2id$"));
+    match Scheme::of(text.get_ref()) {
+        Ok(_) => Ok(text.into_inner()),
+        Err(why) => Err(Problem::at(
+            text.span(),
+            format!("this password hash is not taken: {why}"),
+        )
+        .hint("`mailwicket password hash` makes one; it begins with $argon2id$")),
     }
-    let hash = PasswordHash::new(text.get_ref()).map_err(|_| wrong("it is cut off or damaged"))?;
-    let complete = hash.salt.is_some() && hash.hash.is_some();
-    if !complete || argon2::Params::try_from(&hash).is_err() {
-        return Err(wrong(
-            "its parameters, salt or hash are missing or out of range",
-        ));
-    }
-    Ok(text.into_inner())
 }
 
 /// A whole number within bounds.
@@ -436,9 +428,14 @@ mod tests {
             "{:?}",
             password_hash(text(good))
         );
+        let of_htpasswd = "$2y$05$Tms7POGqKriq90uGtJxGl.32pSHJCVEJtKydN6KN.IS686UQBI9JG";
+        assert!(password_hash(text(of_htpasswd)).is_ok());
         for bad in [
             "hunter2",
+            "$apr1$hunter2$",
+            "$6$hunter2",
             "$2b$12$hunter2",
+            &of_htpasswd.replace("$05$", "$15$"),
             "$argon2id$hunter2",
             "$argon2id$v=19$m=1,t=0,p=1$c29tZXNhbHQ$JVaN",
             &good[..40],
