@@ -49,6 +49,7 @@ pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod doctor;
+pub mod import;
 pub mod observe;
 pub mod process;
 pub mod signals;

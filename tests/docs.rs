@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use mailwicket::cli::man::{self, Page};
+use mailwicket::dialogue::{NOT_IN_CLEAR, TLS_FIRST};
 use mailwicket::failure::Cause;
 
 fn document(name: &str) -> String {
@@ -80,6 +82,92 @@ fn every_command_and_option_is_documented() {
     );
 }
 
+/// `pub token_url: …` in the shape of the file is the key `token-url`.
+#[test]
+fn every_key_that_the_program_reads_is_documented() {
+    let shape = document("src/config/shape.rs");
+    let fields = shape
+        .lines()
+        .filter_map(|line| line.strip_prefix("    pub "));
+    let names = fields.filter_map(|field| field.split_once(": "));
+    let keys: BTreeSet<_> = names.map(|(name, _)| name.replace('_', "-")).collect();
+    assert!(keys.len() > 40, "the shape is read as it is written");
+    let told = code_words(&document("docs/configuration.md"));
+    let missing: Vec<_> = keys.difference(&told).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/configuration.md does not mention {missing:?}"
+    );
+}
+
+/// The words of a manual page, without the escapes of its language.
+fn manual(page: Page) -> String {
+    let source = man::page(page).expect("a page");
+    let plain = ["\\fB", "\\fR", "\\fI", "\\&"]
+        .iter()
+        .fold(source, |text, escape| text.replace(escape, ""));
+    plain
+        .replace("\\-", "-")
+        .replace("\\(aq", "'")
+        .replace("\\*(Aq", "'")
+}
+
+#[test]
+fn the_manual_has_every_command_and_option_of_the_program() {
+    let text = manual(Page::Commands);
+    let mut commands = vec![(String::new(), mailwicket::cli::command())];
+    while let Some((above, command)) = commands.pop() {
+        let name = format!("{above} {}", command.get_name());
+        for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(text.contains(&format!("--{option}")), "{name} --{option}");
+        }
+        let below = command.get_subcommands();
+        if command.get_subcommands().next().is_none() {
+            assert!(text.contains(&format!(".SS \"{}\"", name.trim())), "{name}");
+        }
+        commands.extend(below.map(|below| (name.clone(), below.clone())));
+    }
+}
+
+#[test]
+fn the_manual_has_every_word_of_the_configuration_page() {
+    let page = manual(Page::Configuration);
+    let words = |text: &str| -> BTreeSet<String> {
+        let is_part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        text.split(|c| !is_part(c))
+            .map(|word| word.trim_matches('-').to_owned())
+            .collect()
+    };
+    let source = document("docs/configuration.md");
+    let is_layout = |line: &&str| line.starts_with("| key |") || line.starts_with("# ");
+    let source: String = source
+        .lines()
+        .filter(|line| !is_layout(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let missing: Vec<_> = words(&source).difference(&words(&page)).cloned().collect();
+    assert!(missing.is_empty(), "mailwicket.toml(5) lacks {missing:?}");
+}
+
+#[test]
+fn the_manual_pages_are_sound() {
+    for (page, name) in [
+        (Page::Commands, "mailwicket.1"),
+        (Page::Configuration, "mailwicket.toml.5"),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(name);
+        fs::write(&path, man::page(page).expect("a page")).expect("written");
+        let lint = Command::new("mandoc")
+            .args(["-Tlint", "-Wwarning"])
+            .arg(&path)
+            .output()
+            .expect("mandoc is missing: run tests/lab/install");
+        let found = String::from_utf8_lossy(&lint.stdout);
+        assert!(lint.status.success() && found.is_empty(), "{found}");
+    }
+}
+
 #[test]
 fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
     let text = document("docs/troubleshooting.md");
@@ -87,7 +175,13 @@ fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
         let row = format!("| `{}` |", cause.code());
         assert!(text.contains(&row), "no row for {}", cause.code());
     }
-    for code in ["MW-NOAUTH", mailwicket::password::THROTTLED, "MW-ABORTED"] {
+    for code in [
+        "MW-NOAUTH",
+        TLS_FIRST,
+        NOT_IN_CLEAR,
+        mailwicket::password::THROTTLED,
+        "MW-ABORTED",
+    ] {
         assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
     }
 }

@@ -132,10 +132,11 @@ fn listener(line: &ListenerLine) -> String {
         protocol,
         address,
         provider,
+        tls,
         figures,
     } = line;
     format!(
-        "{protocol} {address}  provider {provider}  sessions {}  logins {}{}  octets up {} down {}",
+        "{protocol} {address}  provider {provider}  tls {tls}  sessions {}  logins {}{}  octets up {} down {}",
         figures.sessions,
         figures.logins,
         refused(figures),

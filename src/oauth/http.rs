@@ -190,6 +190,21 @@ impl HttpClient {
         }
     }
 
+    /// As [`HttpClient::send`] for a request whose success is the status alone: then the body is anything, or nothing.
+    pub(super) async fn send_for_status(
+        &self,
+        request: Request<Vec<u8>>,
+        secrets: &Secrets,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
+        let host = host(request.uri());
+        let response = self.ask(request, &host).await?;
+        self.note_skew(response.headers(), &host);
+        match response.status().is_success() {
+            true => Ok(response),
+            false => only_json(response, host, secrets),
+        }
+    }
+
     /// One request within its time, to whom it may be sent.
     async fn ask(
         &self,

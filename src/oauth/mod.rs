@@ -8,6 +8,7 @@ mod discovery;
 pub mod http;
 pub mod redirect;
 pub mod response;
+mod revoke;
 mod secrets;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use discovery::Metadata;
 use http::{Confidential, HttpClient, HttpError};
 use redirect::Expected;
 use response::{Answer, ErrorAnswer, RawError, TokenAnswer, Unusable, printable};
+pub use revoke::{Revocation, TokenKind};
 use secrets::Secrets;
 
 /// Why there are no tokens; sorted by what somebody can do.

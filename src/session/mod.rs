@@ -1,6 +1,7 @@
 //! One connection, from accept to relay.
 
 mod conversation;
+mod doorstep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::caps::{Caps, Seat};
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
-use crate::dialogue::{Bounds, Credentials, FirstReply, Heard, LoggedIn, Login, Opening, Profile};
+use crate::dialogue::{
+    Bounds, Credentials, FirstReply, Heard, LoggedIn, Login, Opening, Privacy, Profile,
+};
 use crate::failure::{Cause, Failure};
 use crate::observe::{Counters, LoginLine, timed};
 use crate::password::{Passwords, Verified};
@@ -19,6 +22,7 @@ use crate::places::Stranger;
 use crate::profiles::Profiles;
 use crate::relay::{Ear, relay};
 use crate::stage::Stage;
+use crate::tls::{LocalStream, Terms};
 use crate::token::{AccessToken, Tokens};
 use conversation::{Conversation, End};
 
@@ -28,6 +32,8 @@ pub struct Counter {
     pub listener: Arc<Listener>,
     /// The address that is bound.
     pub bound: SocketAddr,
+    /// When TLS begins there, and with which certificate.
+    pub terms: Arc<Terms>,
     /// How its provider's mail server is reached.
     pub dialler: Dialler,
     /// The check of local passwords.
@@ -80,14 +86,17 @@ struct Opened {
 }
 
 /// Carries one connection as far as it gets, and says so in the log.
-pub async fn serve(
-    counter: Arc<Counter>,
-    mut local: TcpStream,
-    source: SocketAddr,
-    place: Stranger,
-) {
-    // The dialogue's state is large and short-lived: boxed, it costs nothing once the session is logged in.
-    let admitting = Box::pin(admit(&counter, &mut local, source, place));
+pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, place: Stranger) {
+    let mut local = LocalStream::from(local);
+    // The state until a login is large and short-lived: boxed, it costs nothing once the session is logged in.
+    let admitting = Box::pin(async {
+        let evicted = place.evicted();
+        let privacy = tokio::select! {
+            privacy = timed(Stage::Tls, doorstep::enter(&counter, &mut local, source)) => privacy?,
+            () = evicted.cancelled() => return Err(End::EVICTED),
+        };
+        admit(&counter, &mut local, privacy, source, place).await
+    });
     let admitted = tokio::select! {
         admitted = admitting => admitted,
         () = counter.kill.cancelled() => return,
@@ -106,17 +115,19 @@ pub async fn serve(
 /// `dialogue`, and all that a login takes, until one succeeds.
 async fn admit(
     counter: &Counter,
-    local: &mut TcpStream,
+    local: &mut LocalStream,
+    privacy: Privacy,
     source: SocketAddr,
     place: Stranger,
 ) -> Result<(Opened, Opening), End> {
-    let mut conversation = Conversation::begin(counter, place.evicted());
+    let mut conversation = Conversation::begin(counter, privacy, place.evicted());
     let mut place = Some(place);
     loop {
         let talking = timed(Stage::Dialogue, conversation.credentials(local));
-        let credentials = talking
-            .await
-            .inspect_err(|_| conversation.note_missing_login(source))?;
+        let credentials = talking.await.inspect_err(|_| {
+            conversation.note_missing_tls(source);
+            conversation.note_missing_login(source);
+        })?;
         let shown = Shown {
             name: conversation.name(),
             promised: conversation.promised(),
@@ -233,7 +244,7 @@ async fn login(
 }
 
 /// `relay`, until both sides are done or mailwicket must end.
-async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening: Opening) {
+async fn carry(counter: &Counter, mut local: LocalStream, opened: Opened, opening: Opening) {
     let Opened {
         account,
         mut upstream,
@@ -245,6 +256,7 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
     let ear = ear(counter, &account);
     let (traffic, result) = relay(&mut local, &mut upstream, &opening, &logged_in, ear, end).await;
     session.ended(traffic);
+    conversation::part(&mut local).await;
     match result {
         Ok(()) => {
             tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, "session ended")
@@ -271,8 +283,6 @@ fn ear<'a>(counter: &'a Counter, account: &'a Account) -> Ear<'a> {
 }
 
 /// Tells a mail program that there is no room for it now.
-pub async fn turn_away(counter: &Counter, mut local: TcpStream) {
-    let evicted = CancellationToken::new(); // there is no place to be asked for
-    let mut conversation = Conversation::begin(counter, evicted);
-    conversation.turn_away(&mut local).await;
+pub async fn turn_away(counter: &Counter, local: TcpStream) {
+    doorstep::turn_away(counter, local).await;
 }

@@ -179,10 +179,10 @@ async function route(req, res) {
   const { pathname } = new URL(req.url, issuer);
   if (pathname.startsWith('/ctl/')) return obeyed(req, res, pathname.slice('/ctl/'.length));
   const request = { path: pathname };
-  if (pathname === '/token' && req.method === 'POST') {
+  if (['/token', '/token/revocation'].includes(pathname) && req.method === 'POST') {
     req.body = Object.fromEntries(new URLSearchParams(await read(req)));   // oidc-provider takes a parsed body
-    request.grant_type = req.body.grant_type;
-    request.account = owners.get(req.body.refresh_token ?? req.body.code) ?? DAEMON_MAILBOX;
+    if (req.body.grant_type) request.grant_type = req.body.grant_type;
+    request.account = owners.get(req.body.refresh_token ?? req.body.code ?? req.body.token) ?? DAEMON_MAILBOX;
   }
   count(Object.values(request));
   if (await failed(req, res, request)) return undefined;
