@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::lab::{PROTOCOLS, lab};
-use crate::wait::{program, succeeds};
+use crate::wait::{eventually, program, succeeds};
 use crate::wicket::{PASSWORD, Plan, Wicket, log_in, plain};
 use crate::wire::Wire;
 
@@ -84,7 +84,10 @@ fn fail2ban_finds_every_refused_login_with_its_address_and_nothing_else() {
         refused_under(&wicket, [127, 0, 0, 21], login);
         expected.push("127.0.0.21".to_owned());
     }
-    let log = wicket.words();
+    let log = eventually("a line for every refused login", || {
+        let log = wicket.words();
+        (log.matches("outcome=refused code=").count() >= expected.len()).then_some(log)
+    });
     assert!(log.contains("outcome=refused code=MW-THROTTLED"), "{log}");
     assert!(log.contains("outcome=failed code=MW-CONSENT"), "{log}");
     assert_eq!(found(wicket.folder(), &log), expected, "{log}");

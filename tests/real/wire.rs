@@ -17,7 +17,7 @@ pub struct Wire {
 
 impl Wire {
     pub fn connect(port: u16) -> Self {
-        Self::connect_from([127, 0, 0, 1], port)
+        Self::with(TcpStream::connect(("127.0.0.1", port)).expect("somebody listens"))
     }
 
     /// From one of the many addresses that a machine has for itself.
@@ -27,7 +27,10 @@ impl Wire {
         socket.bind(&source.into()).expect("an address of ours");
         let port = SocketAddr::from(([127, 0, 0, 1], port));
         socket.connect(&port.into()).expect("somebody listens");
-        let stream = TcpStream::from(socket);
+        Self::with(socket.into())
+    }
+
+    fn with(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
         Self {
