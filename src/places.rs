@@ -27,8 +27,9 @@ struct Taken {
     /// The same by source; nobody is listed with none.
     by_source: HashMap<Source, usize>,
     strangers: usize,
-    /// Who has not logged in, by source, the oldest first; no source is listed without any.
-    waiting: HashMap<Source, BTreeMap<u64, CancellationToken>>,
+    /// Who has not logged in, by source, the oldest first; no source is listed without any. Those without a source come through a
+    /// proxy that has not told it yet.
+    waiting: HashMap<Option<Source>, BTreeMap<u64, CancellationToken>>,
     next: u64,
 }
 
@@ -41,16 +42,29 @@ pub struct Full {
 
 /// The place of a connection; it is free again when this is dropped.
 pub struct Place {
-    source: Source,
+    source: Option<Source>,
     taken: Arc<Mutex<Taken>>,
 }
 
 /// The place of a connection that has not logged in; it is free again when this is dropped.
 pub struct Stranger {
-    source: Source,
+    source: Option<Source>,
     number: u64,
     evicted: CancellationToken,
     taken: Arc<Mutex<Taken>>,
+}
+
+/// The places of a connection whose source is yet to be told. It counts among all, and for no source: a proxy carries many.
+pub struct Unknown {
+    stranger: Stranger,
+    place: Place,
+}
+
+impl Unknown {
+    /// Returns when this one has to go, so that another may come.
+    pub async fn evicted(&self) {
+        self.stranger.evicted.cancelled().await;
+    }
 }
 
 impl Stranger {
@@ -73,54 +87,83 @@ impl Places {
     ///
     /// # Errors
     /// [`Full`], if nobody has to go for it.
-    pub fn take(&self, source: IpAddr) -> Result<(Stranger, Place), Full> {
-        let source = Source::from(source);
-        let limits = &self.limits;
+    pub fn take(&self) -> Result<Unknown, Full> {
         let mut taken = lock(&self.taken);
-        if taken.all >= limits.sessions {
+        if taken.all >= self.limits.sessions {
             return Err(Full { limit: "sessions" });
         }
+        if taken.strangers >= self.limits.before_login {
+            taken.evict_oldest_of_most();
+        }
+        let (number, evicted) = taken.admit();
+        Ok(Unknown {
+            stranger: Stranger {
+                source: None,
+                number,
+                evicted,
+                taken: Arc::clone(&self.taken),
+            },
+            place: Place {
+                source: None,
+                taken: Arc::clone(&self.taken),
+            },
+        })
+    }
+
+    /// The places of somebody whose source is known now.
+    ///
+    /// # Errors
+    /// [`Full`], if that source has too many.
+    pub fn settle(&self, unknown: Unknown, source: IpAddr) -> Result<(Stranger, Place), Full> {
+        let source = Source::from(source);
+        let limits = &self.limits;
+        let Unknown {
+            mut stranger,
+            mut place,
+        } = unknown;
+        let mut taken = lock(&self.taken);
         let here = taken.by_source.get(&source).copied().unwrap_or_default();
         if limits.sessions_per_source.is_some_and(|most| here >= most) {
+            drop(taken); // giving the places back takes it as well
             let limit = "sessions-per-source";
             return Err(Full { limit });
         }
         if taken.strangers_of(source) >= limits.before_login_per_source {
-            taken.evict_oldest_of(source);
-        } else if taken.strangers >= limits.before_login {
-            taken.evict_oldest_of_most();
+            taken.evict_oldest_of(Some(source));
         }
-        let (number, evicted) = taken.admit(source);
+        taken.name(&stranger, source);
         drop(taken);
-        let stranger = Stranger {
-            source,
-            number,
-            evicted,
-            taken: Arc::clone(&self.taken),
-        };
-        let place = Place {
-            source,
-            taken: Arc::clone(&self.taken),
-        };
+        (stranger.source, place.source) = (Some(source), Some(source));
         Ok((stranger, place))
     }
 }
 
 impl Taken {
     fn strangers_of(&self, source: Source) -> usize {
-        self.waiting.get(&source).map_or(0, BTreeMap::len)
+        self.waiting.get(&Some(source)).map_or(0, BTreeMap::len)
     }
 
-    fn admit(&mut self, source: Source) -> (u64, CancellationToken) {
+    fn admit(&mut self) -> (u64, CancellationToken) {
         let number = self.next;
         self.next += 1;
         self.all += 1;
-        *self.by_source.entry(source).or_default() += 1;
         self.strangers += 1;
         let evicted = CancellationToken::new();
-        let waiting = self.waiting.entry(source).or_default();
+        let waiting = self.waiting.entry(None).or_default();
         waiting.insert(number, evicted.clone());
         (number, evicted)
+    }
+
+    /// From now on it counts for its source. If it was evicted meanwhile it is no stranger any more, and only ends.
+    fn name(&mut self, stranger: &Stranger, source: Source) {
+        *self.by_source.entry(source).or_default() += 1;
+        let before = self.strangers;
+        self.forget_stranger(None, stranger.number);
+        if self.strangers < before {
+            self.strangers = before;
+            let waiting = self.waiting.entry(Some(source)).or_default();
+            waiting.insert(stranger.number, stranger.evicted.clone());
+        }
     }
 
     fn evict_oldest_of_most(&mut self) {
@@ -136,7 +179,7 @@ impl Taken {
     }
 
     /// The place is free at once; whoever had it says a last word and ends.
-    fn evict_oldest_of(&mut self, source: Source) {
+    fn evict_oldest_of(&mut self, source: Option<Source>) {
         let oldest = self.waiting.get(&source).and_then(|waiting| {
             let (number, evicted) = waiting.first_key_value()?;
             evicted.cancel();
@@ -148,7 +191,7 @@ impl Taken {
     }
 
     /// Does nothing if it was evicted before.
-    fn forget_stranger(&mut self, source: Source, number: u64) {
+    fn forget_stranger(&mut self, source: Option<Source>, number: u64) {
         let Some(waiting) = self.waiting.get_mut(&source) else {
             return;
         };
@@ -171,10 +214,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = lock(&self.taken);
         taken.all -= 1;
-        if let Some(count) = taken.by_source.get_mut(&self.source) {
+        let Some(source) = self.source else { return };
+        if let Some(count) = taken.by_source.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
-                taken.by_source.remove(&self.source);
+                taken.by_source.remove(&source);
             }
         }
     }
@@ -196,10 +240,14 @@ mod tests {
     }
 
     fn take(places: &Places, source: &str) -> (Stranger, Place) {
-        match places.take(source.parse().unwrap()) {
+        match come(places, source) {
             Ok(taken) => taken,
             Err(full) => panic!("{full:?}"),
         }
+    }
+
+    fn come(places: &Places, source: &str) -> Result<(Stranger, Place), Full> {
+        places.settle(places.take()?, source.parse().unwrap())
     }
 
     #[test]
@@ -249,7 +297,7 @@ mod tests {
             limits.sessions = 3;
             limits.sessions_per_source = Some(2);
         });
-        let refused = |source: &str| places.take(source.parse().unwrap()).err();
+        let refused = |source: &str| come(&places, source).err();
         let first = take(&places, "192.0.2.1");
         let _second = take(&places, "192.0.2.1");
         let limit = "sessions-per-source";
@@ -258,5 +306,26 @@ mod tests {
         assert_eq!(refused("192.0.2.3"), Some(Full { limit: "sessions" }));
         drop(first);
         take(&places, "192.0.2.1");
+    }
+    #[test]
+    fn whoever_comes_through_a_proxy_counts_among_all_and_then_for_its_source() {
+        let places = places(|limits| {
+            limits.before_login = 2;
+            limits.before_login_per_source = 1;
+        });
+        let silent = places.take().ok().unwrap();
+        let unknown = places.take().ok().unwrap();
+        let (named, _place) = places
+            .settle(unknown, "192.0.2.1".parse().unwrap())
+            .ok()
+            .unwrap();
+        let next = take(&places, "192.0.2.2");
+        assert!(silent.stranger.evicted.is_cancelled());
+        assert!(!named.evicted.is_cancelled());
+        // Evicted before it was named: it counts as a stranger no more.
+        let late = places.settle(silent, "192.0.2.3".parse().unwrap());
+        assert_eq!(lock(&places.taken).strangers, 2);
+        drop((late, named, next));
+        assert_eq!(lock(&places.taken).strangers, 0);
     }
 }

@@ -183,15 +183,16 @@ fn every_problem_is_cited_with_its_place() {
         ("[[listener]]\nprotocol = 'pop3'\nprovider = 'good'\nlisten = '127.0.0.1:9'", "3:12", "has no pop3 server"),
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = ['127.0.0.1:9', '[::]:9']", "4:26", "add allow-plaintext-from"),
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'ssl'", "5:7", "unknown value `ssl`"),
-        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nallow-plaintext-from = ['lan']", "5:25", "neither a network nor an address"),
-        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nallow-plaintext-from = []", "5:24", "names no network"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nallow-plaintext-from = ['lan']", "5:25", "no address and no network"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nallow-plaintext-from = []", "5:24", "names no address"),
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'implicit'\nallow-plaintext-from = '10.0.0.0/8'", "6:24", "no meaning"),
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ncertificate = { file = 'x' }", "5:15", "of no use"),
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'\ncertificate = { key = { file = 'x' } }", "6:15", "`file` is missing"),
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'\ncertificate = { file = 'x', key = { env = 'X' } }", "6:35", "must be in a file"),
         ("[ca]\nnames = ['*.lan']", "2:10", "neither a host name nor an address"),
         ("[timeouts]\ntls = '0s'", "2:7", "longer than nothing"),
-        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = []", "5:23", "not in this version yet"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = []", "5:23", "names no address"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = ['10.0.0.5', '0.0.0.0/0']", "5:36", "may claim to come from any address"),
         ("[listener]\nprotocol = 'imap'", "1:1", "double brackets"),
         ("[[account]]\naddress = 'alice'\nprovider = 'good'", "2:11", "not a mail address"),
         ("[[account]]\naddress = 'a@x.iam.gserviceaccount.com'\nprovider = 'good'", "2:11", "no mailbox"),
@@ -214,6 +215,52 @@ fn every_problem_is_cited_with_its_place() {
         );
         assert!(out.contains(said) && out.contains('^'), "{said}\n{out}");
         assert!(!out.contains("secret-password"), "{out}");
+        assert!(
+            out.ends_with("1 problem in the configuration\n"),
+            "only the one\n{out}"
+        );
+    }
+}
+
+#[test]
+fn devices_without_login_need_addresses_and_an_account_of_the_listener() {
+    // What stands in `without-login`, the place (line:column), and what is said.
+    #[rustfmt::skip] // a table: one case is one line
+    let cases: &[(&str, &str, &str, &str)] = &[
+        ("smtp", "account = 'a@b.c'", "5:17", "`from` is missing"),
+        ("smtp", "account = 'a@b.c', from = []", "5:45", "`from` names no address"),
+        ("smtp", "account = 'a@b.c', from = ['0.0.0.0/0']", "5:46", "may send mail as this account, without any password"),
+        ("smtp", "account = 'a@b.c', from = ['::/0']", "5:46", "is too wide"),
+        ("smtp", "account = 'a@b.c', from = 'scanner.local'", "5:45", "is no address and no network"),
+        ("smtp", "from = '192.168.1.20'", "5:17", "`account` is missing"),
+        ("smtp", "account = 'x@b.c', from = '192.168.1.20'", "5:29", "there is no sound account `x@b.c`"),
+        ("smtp", "account = 'other@b.c', from = '192.168.1.20'", "5:29", "belongs to provider `other`"),
+        ("imap", "account = 'a@b.c', from = '192.168.1.20'", "5:17", "is for sending mail, not for imap"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', senders = []", "5:71", "no mail could be sent"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', senders = ['a@b.c', '*']", "5:81", "is no sender"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', senders = ['*@*.c']", "5:72", "for every address of a domain"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', sender = 'a@b.c'", "5:61", "did you mean `senders`?"),
+        ("smtp", "account = 'a@b.c', from = 1", "5:45", "expected"),
+    ];
+    let of = |name: &str| {
+        format!(
+            "[provider.{name}]\nclient-id = 'x'\nissuer = 'https://x'\nimap = {{ host = 'x' }}\nsmtp = {{ host = 'x' }}\n"
+        )
+    };
+    let accounts = "[[account]]\naddress = 'a@b.c'\nprovider = 'good'\n[[account]]\naddress = 'other@b.c'\nprovider = 'other'\n";
+    for (protocol, written, place, said) in cases {
+        let listener = format!(
+            "[[listener]]\nprotocol = '{protocol}'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nwithout-login = {{ {written} }}\n"
+        );
+        let out = refusal(&format!(
+            "{listener}{}{}{accounts}",
+            of("good"),
+            of("other")
+        ));
+        assert!(
+            out.contains(&format!("mailwicket.toml:{place}\n")) && out.contains(said),
+            "{written}\n{out}"
+        );
         assert!(
             out.ends_with("1 problem in the configuration\n"),
             "only the one\n{out}"
@@ -701,6 +748,28 @@ fn a_name_that_the_local_ca_cannot_vouch_for_is_warned_of_until_it_is_rotated() 
     assert_eq!(rotated.status.code(), Some(0), "{}", stderr(&rotated));
     assert_ne!(place.run(&["ca", "export"]).stdout, first.stdout);
     assert!(!warned(&place).contains("ca rotate"));
+}
+
+#[test]
+fn whom_a_listener_is_made_for_and_turns_away_is_warned_of() {
+    let smtp = |more: &str| {
+        let text = listening(more)
+            .replace("tls = 'auto'\n", "")
+            .replace("imap", "smtp");
+        text + "\n[[account]]\naddress = 'a@x'\nprovider = 'good'\n"
+    };
+    let devices = "without-login = { account = 'a@x', from = ['192.168.1.20'] }\n";
+    let place = Place::with(&smtp(devices));
+    let words = warned(&place);
+    assert!(
+        words.contains("192.168.1.20/32: add it to allow-plaintext-from"),
+        "{words}"
+    );
+    let allowed = format!("{devices}allow-plaintext-from = '192.168.1.0/24'");
+    let words = warned(&Place::with(&smtp(&allowed)));
+    assert!(!words.contains("allow-plaintext-from"), "{words}");
+    let words = warned(&Place::with(&smtp("proxy-protocol-from = '10.0.0.5'")));
+    assert!(words.contains("what its proxy passes on"), "{words}");
 }
 
 #[test]

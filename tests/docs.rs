@@ -177,6 +177,8 @@ fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
     }
     for code in [
         "MW-NOAUTH",
+        "MW-SENDER",
+        "MW-PROXY",
         TLS_FIRST,
         NOT_IN_CLEAR,
         mailwicket::password::THROTTLED,

@@ -9,6 +9,7 @@ mod mask;
 mod preset;
 mod problem;
 mod secret;
+pub mod senders;
 mod shape;
 mod sift;
 mod surroundings;
@@ -31,6 +32,7 @@ pub use self::check::{LEVEL_HINT, MOST_SESSIONS, is_log_level};
 pub use self::egress::Egress;
 pub use self::problem::{Problem, Problems};
 pub use self::secret::SecretError;
+pub use self::senders::Senders;
 pub use self::surroundings::{NotFound, Surroundings, find};
 pub use self::warning::warnings;
 use crate::protocol::Protocol;
@@ -351,6 +353,40 @@ pub struct Listener {
     pub allow_plaintext_from: Vec<IpNet>,
     /// What a mail program hears when the provider cannot be reached or used.
     pub on_unavailable: OnUnavailable,
+    /// The proxies whose connections begin with a PROXY protocol header.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// Who may send without logging in (SMTP).
+    pub without_login: Option<WithoutLogin>,
+}
+
+impl Listener {
+    /// Whether a peer's connections begin with a PROXY protocol header.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        holds(&self.proxy_protocol_from, peer)
+    }
+}
+
+/// Devices that send mail without logging in, known by their addresses.
+#[derive(Clone, Debug)]
+pub struct WithoutLogin {
+    /// The mailbox that they send as.
+    pub account: Arc<Account>,
+    /// Their addresses.
+    pub from: Vec<IpNet>,
+    /// What they may put in MAIL FROM; without it, all that the mail server takes from the mailbox.
+    pub senders: Option<Arc<Senders>>,
+}
+
+impl WithoutLogin {
+    /// Whether whoever connects from `source` is one of them.
+    pub fn covers(&self, source: IpAddr) -> bool {
+        holds(&self.from, source)
+    }
+}
+
+fn holds(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// When TLS begins on the local side.

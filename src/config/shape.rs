@@ -150,8 +150,23 @@ pub struct Listener {
     pub tls: Field<LocalTls>,
     pub certificate: Field<Certificate>,
     pub allow_plaintext_from: Field<OneOrMany>,
-    pub proxy_protocol_from: Later,
+    pub proxy_protocol_from: Field<OneOrMany>,
+    pub without_login: Field<WithoutLogin>,
     pub on_unavailable: Field<OnUnavailable>,
+}
+
+/// `without-login = { account = "…", from = ["…"] }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table like { account = \"scanner@example.com\", from = [\"192.168.1.20\"] }"
+)]
+pub struct WithoutLogin {
+    pub account: Field<String>,
+    pub from: Field<OneOrMany>,
+    pub senders: Field<OneOrMany>,
 }
 
 /// `certificate = { file = "…", key = { file = "…" } }`

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use jiff::civil::Date;
 
-use super::{Account, CertificateFiles, Config, Egress, Flow, Listener, Provider, SecretSource};
+use super::{
+    Account, CertificateFiles, Config, Egress, Flow, Listener, LocalTls, Provider, SecretSource,
+};
 use crate::tls;
 
 /// How many days before its end a client secret is announced for the first time.
@@ -33,6 +35,7 @@ pub fn warnings(config: &Config, today: Date) -> Vec<String> {
     }
     for listener in &config.listeners {
         warnings.extend(open_to_everybody(listener));
+        warnings.extend(turned_away(listener));
     }
     let mut files: Vec<&CertificateFiles> = Vec::new();
     for listener in &config.listeners {
@@ -140,6 +143,29 @@ fn open_to_everybody(listener: &Listener) -> Option<String> {
         "allow-plaintext-from = [\"{net}\"] lets everybody send passwords to the {} listener in clear; name the devices that need it",
         listener.protocol
     ))
+}
+
+/// Whom a listener without TLS is made for and does not take: others' words in clear are taken only from where that is said.
+fn turned_away(listener: &Listener) -> Option<String> {
+    if listener.tls != LocalTls::None {
+        return None;
+    }
+    let allowed = &listener.allow_plaintext_from;
+    let is_taken = |net: &ipnet::IpNet| {
+        net.addr().is_loopback() || allowed.iter().any(|allowed| allowed.contains(net))
+    };
+    let devices = listener.without_login.iter().flat_map(|terms| &terms.from);
+    let device = devices.into_iter().find(|net| !is_taken(net));
+    let protocol = listener.protocol;
+    match device {
+        Some(net) => Some(format!(
+            "the {protocol} listener turns the devices of without-login away that connect from {net}: add it to allow-plaintext-from"
+        )),
+        None if !listener.proxy_protocol_from.is_empty() && allowed.is_empty() => Some(format!(
+            "the {protocol} listener takes what its proxy passes on only for mail programs on this machine: name the others' networks in allow-plaintext-from"
+        )),
+        None => None,
+    }
 }
 
 /// A certificate that cannot be shown, or not for long.

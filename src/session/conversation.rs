@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -39,6 +39,24 @@ pub(super) struct Conversation<'a> {
     is_open: bool,
 }
 
+/// What a mail program wants to be let in with.
+pub(super) enum Claim {
+    /// A login and its password.
+    Login(Credentials),
+    /// Its address: it sends mail without logging in.
+    Address,
+}
+
+impl Claim {
+    /// How the log names who it was.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Login(credentials) => &credentials.login,
+            Self::Address => "(without login)",
+        }
+    }
+}
+
 /// Why a connection never came to `relay`.
 #[derive(Debug)]
 pub(super) enum End {
@@ -53,15 +71,29 @@ pub(super) enum End {
 }
 
 impl<'a> Conversation<'a> {
+    /// `source` may be known by its address; `evicted` is set when its place is needed more.
     pub(super) fn begin(
         counter: &'a Counter,
         privacy: Privacy,
+        source: IpAddr,
         evicted: CancellationToken,
     ) -> Self {
         let profile = counter.profiles.known(&counter.dialler);
+        let Listener {
+            protocol,
+            without_login,
+            ..
+        } = &*counter.listener;
+        let mut machine = dialogue::local(*protocol, counter.bounds, privacy, profile);
+        if without_login
+            .as_ref()
+            .is_some_and(|terms| terms.covers(source))
+        {
+            machine.waive_login();
+        }
         Self {
             counter,
-            machine: dialogue::local(counter.listener.protocol, counter.bounds, privacy, profile),
+            machine,
             deadline: Instant::now() + counter.timeouts.before_login,
             evicted,
             is_open: true,
@@ -78,14 +110,12 @@ impl<'a> Conversation<'a> {
         self.machine.promised().cloned()
     }
 
-    /// Talks until credentials are in hand.
-    pub(super) async fn credentials(
-        &mut self,
-        local: &mut LocalStream,
-    ) -> Result<Credentials, End> {
+    /// Talks until credentials are in hand, or a device that needs none begins to send.
+    pub(super) async fn claim(&mut self, local: &mut LocalStream) -> Result<Claim, End> {
         loop {
             match self.event(local).await? {
-                LocalEvent::Credentials(credentials) => return Ok(credentials),
+                LocalEvent::Credentials(credentials) => return Ok(Claim::Login(credentials)),
+                LocalEvent::Mail => return Ok(Claim::Address),
                 LocalEvent::Close(ending) => return Err(End::Ended(ending)),
                 LocalEvent::StartTls(reply) => {
                     let evicted = self.evicted.clone();
@@ -262,6 +292,13 @@ impl End {
             }
             Self::Insecure(error) => {
                 tracing::debug!(stage = %Stage::Tls, %source, %protocol, %error, "no secured connection");
+            }
+            Self::Ended(ending @ Ending::ProxyHeader) => {
+                let remedy = format!(
+                    "if this peer is your proxy, write: proxy-protocol-from = [\"{}\"]",
+                    source.ip()
+                );
+                tracing::warn!(stage = %Stage::Dialogue, code = "MW-PROXY", %source, %protocol, reason = %ending, %remedy, "connection closed before a login");
             }
             Self::Ended(Ending::Interrupted(
                 interruption @ (Interruption::Plaintext | Interruption::ExpectedTls),

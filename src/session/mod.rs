@@ -2,8 +2,9 @@
 
 mod conversation;
 mod doorstep;
+mod guarded;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -12,19 +13,19 @@ use tokio_util::sync::CancellationToken;
 use crate::caps::{Caps, Seat};
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
-use crate::dialogue::{
-    Bounds, Credentials, FirstReply, Heard, LoggedIn, Login, Opening, Privacy, Profile,
-};
+use crate::dialogue::smtp::SenderGuard;
+use crate::dialogue::{Bounds, FirstReply, Heard, LoggedIn, Login, Opening, Privacy, Profile};
 use crate::failure::{Cause, Failure};
 use crate::observe::{Counters, LoginLine, timed};
-use crate::password::{Passwords, Verified};
+use crate::password::{Passwords, Verified, vouch};
 use crate::places::Stranger;
 use crate::profiles::Profiles;
 use crate::relay::{Ear, relay};
 use crate::stage::Stage;
 use crate::tls::{LocalStream, Terms};
 use crate::token::{AccessToken, Tokens};
-use conversation::{Conversation, End};
+use conversation::{Claim, Conversation, End};
+use guarded::Guarded;
 
 /// What the sessions of a listener share.
 pub struct Counter {
@@ -58,12 +59,12 @@ pub struct Counter {
 
 impl Counter {
     /// The line in the log of a login that begins.
-    fn login_line(&self, source: SocketAddr, credentials: &Credentials) -> LoginLine {
+    fn login_line(&self, source: SocketAddr, claim: &Claim) -> LoginLine {
         LoginLine::begin(
             self.listener.protocol,
             source,
             self.bound,
-            &credentials.login,
+            claim.name(),
             Arc::clone(&self.counters),
         )
     }
@@ -80,6 +81,8 @@ struct Shown {
 /// A connection that has passed `login`: the proof of it, and what it opened.
 struct Opened {
     account: Arc<Account>,
+    /// Watches who a session without a login sends as.
+    guard: Option<SenderGuard>,
     upstream: UpstreamStream,
     logged_in: LoggedIn,
     seat: Seat,
@@ -120,11 +123,11 @@ async fn admit(
     source: SocketAddr,
     place: Stranger,
 ) -> Result<(Opened, Opening), End> {
-    let mut conversation = Conversation::begin(counter, privacy, place.evicted());
+    let mut conversation = Conversation::begin(counter, privacy, source.ip(), place.evicted());
     let mut place = Some(place);
     loop {
-        let talking = timed(Stage::Dialogue, conversation.credentials(local));
-        let credentials = talking.await.inspect_err(|_| {
+        let talking = timed(Stage::Dialogue, conversation.claim(local));
+        let claim = talking.await.inspect_err(|_| {
             conversation.note_missing_tls(source);
             conversation.note_missing_login(source);
         })?;
@@ -132,8 +135,8 @@ async fn admit(
             name: conversation.name(),
             promised: conversation.promised(),
         };
-        let mut line = counter.login_line(source, &credentials);
-        let login = open(counter, &credentials, source, &shown, &mut place, &mut line);
+        let mut line = counter.login_line(source, &claim);
+        let login = open(counter, &claim, source.ip(), &shown, &mut place, &mut line);
         match conversation.attend(local, login).await? {
             Ok(opened) => {
                 let opening = conversation.accept(&opened.logged_in)?;
@@ -151,19 +154,13 @@ async fn admit(
 /// `password`, then `token` and `dial` side by side, then `login`, with one renewal if the provider refused the token.
 async fn open(
     counter: &Counter,
-    credentials: &Credentials,
-    source: SocketAddr,
+    claim: &Claim,
+    source: IpAddr,
     shown: &Shown,
     place: &mut Option<Stranger>,
     line: &mut LoginLine,
 ) -> Result<Opened, Failure> {
-    let Listener {
-        protocol, provider, ..
-    } = &*counter.listener;
-    let verifying = counter
-        .passwords
-        .verify(credentials, provider, *protocol, source.ip());
-    let verified = timed(Stage::Password, verifying).await?;
+    let verified = timed(Stage::Password, verify(counter, claim, source)).await?;
     line.verified(&verified.account().address);
     *place = None; // no stranger any more: a provider that hangs must not keep strangers of other listeners out
     let opened = open_upstream(counter, &verified, shown).await;
@@ -172,6 +169,25 @@ async fn open(
             .counters
             .failed(&verified.account().address, failure)
     })
+}
+
+/// What a mail program presents, or where it is.
+async fn verify(counter: &Counter, claim: &Claim, source: IpAddr) -> Result<Verified, Failure> {
+    let Listener {
+        protocol,
+        provider,
+        without_login,
+        ..
+    } = &*counter.listener;
+    match claim {
+        Claim::Login(credentials) => {
+            let passwords = &counter.passwords;
+            passwords
+                .verify(credentials, provider, *protocol, source)
+                .await
+        }
+        Claim::Address => vouch(without_login.as_ref(), source),
+    }
 }
 
 /// The part of [`open`] that has a name to log in with.
@@ -200,9 +216,10 @@ async fn open_upstream(
         }
         result => result.map_err(LoginFailure::into_failure),
     };
-    let (upstream, logged_in) = logged_in?;
+    let (guard, upstream, logged_in) = logged_in?;
     Ok(Opened {
         account: Arc::clone(verified.account()),
+        guard,
         upstream,
         logged_in,
         seat,
@@ -231,8 +248,11 @@ async fn login(
     verified: &Verified,
     dialled: Dialled,
     token: &AccessToken,
-) -> Result<(UpstreamStream, LoggedIn), LoginFailure> {
+) -> Result<(Option<SenderGuard>, UpstreamStream, LoggedIn), LoginFailure> {
     let account = verified.account();
+    let guard = verified
+        .senders()
+        .map(|senders| SenderGuard::new(Arc::clone(senders), dialled.profile()));
     let login = Login {
         identity: account.identity.of(counter.listener.protocol),
         token,
@@ -240,13 +260,15 @@ async fn login(
         host: &counter.dialler.endpoint.host,
         port: counter.dialler.endpoint.port,
     };
-    timed(Stage::Login, dialled.login(&login)).await
+    let (upstream, logged_in) = timed(Stage::Login, dialled.login(&login)).await?;
+    Ok((guard, upstream, logged_in))
 }
 
 /// `relay`, until both sides are done or mailwicket must end.
 async fn carry(counter: &Counter, mut local: LocalStream, opened: Opened, opening: Opening) {
     let Opened {
         account,
+        guard,
         mut upstream,
         logged_in,
         seat: _seat,
@@ -254,7 +276,15 @@ async fn carry(counter: &Counter, mut local: LocalStream, opened: Opened, openin
     let session = counter.counters.logged_in(&account.address);
     let end = counter.kill.cancelled();
     let ear = ear(counter, &account);
-    let (traffic, result) = relay(&mut local, &mut upstream, &opening, &logged_in, ear, end).await;
+    let (traffic, result) = match guard {
+        None => relay(&mut local, &mut upstream, &opening, &logged_in, ear, end).await,
+        Some(guard) => {
+            let (mut guarded, opening) = Guarded::new(&mut local, guard, opening);
+            let carried = relay(&mut guarded, &mut upstream, &opening, &logged_in, ear, end).await;
+            guarded.part(&account).await;
+            carried
+        }
+    };
     session.ended(traffic);
     conversation::part(&mut local).await;
     match result {

@@ -3,6 +3,7 @@
 
 mod browser;
 mod clients;
+mod devices;
 mod egress;
 mod fail2ban;
 mod lab;
@@ -10,6 +11,7 @@ mod lan;
 mod learning;
 mod local_tls;
 mod mail;
+mod proxies;
 mod revoke;
 mod secrecy;
 mod stages;

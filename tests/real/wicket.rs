@@ -29,10 +29,12 @@ pub struct Plan {
     ports: Ports,
     provider: String,
     more: String,
+    /// More keys of every listener, and of the one for SMTP.
+    listeners: String,
+    smtp_listener: String,
     hosts: Option<&'static str>,
     host: String,
     token_url: String,
-    listener: &'static str,
 }
 
 impl Plan {
@@ -44,10 +46,11 @@ impl Plan {
             ports: lab().ports("implicit"),
             provider: "client-id = \"native-public\"\n".to_owned(),
             more: String::new(),
+            listeners: String::new(),
+            smtp_listener: String::new(),
             hosts: None,
             host: "localhost".to_owned(),
             token_url: lab().fact("token_url").to_owned(),
-            listener: "",
         }
     }
 
@@ -88,9 +91,15 @@ impl Plan {
         self
     }
 
-    /// More lines about every listener.
-    pub fn listener(mut self, lines: &'static str) -> Self {
-        self.listener = lines;
+    /// More keys of every listener.
+    pub fn listeners(mut self, keys: &str) -> Self {
+        self.listeners.push_str(keys);
+        self
+    }
+
+    /// More keys of the listener for SMTP.
+    pub fn smtp_listener(mut self, keys: &str) -> Self {
+        self.smtp_listener.push_str(keys);
         self
     }
 
@@ -158,9 +167,14 @@ impl Plan {
             writeln!(text, "{protocol} = {endpoint}").expect("a string");
         }
         for protocol in PROTOCOLS {
-            let listener = self.listener;
-            let table = format!("provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]\n{listener}");
-            writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{table}").expect("a string");
+            let table = "provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]";
+            let smtp = if protocol == "smtp" {
+                &self.smtp_listener
+            } else {
+                ""
+            };
+            let keys = format!("{table}\n{}\n{smtp}", self.listeners);
+            writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{keys}").expect("a string");
         }
         for account in &self.accounts {
             let table = format!("address = \"{account}\"\nprovider = \"lab\"");

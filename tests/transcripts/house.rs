@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -137,11 +137,6 @@ impl House {
         MailProgram::connect(self.address)
     }
 
-    /// The same from another address of this machine.
-    pub fn visit_from(&self, source: [u8; 4]) -> MailProgram {
-        MailProgram::connect_from(source, self.address)
-    }
-
     /// The lines about logins so far, from the word `outcome` on.
     pub fn logins(&self) -> Vec<String> {
         let log = self.log();
@@ -177,6 +172,11 @@ impl House {
     /// A file beside the configuration.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// A visit from another address of this machine.
+    pub fn visit_from(&self, source: Ipv4Addr) -> MailProgram {
+        MailProgram::connect_from(source, self.address)
     }
 
     /// Waits until the log has these words.

@@ -1,5 +1,6 @@
 //! Guesses, too many sessions, and the line that every login leaves in the log.
 
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,7 @@ fn guesses_beyond_the_limit_are_refused_unseen_and_lock_nobody_else_out() {
             assert!(begun.elapsed() >= Duration::from_secs(1));
         }
         // From elsewhere, and from the same address with the password that was right before.
-        let mut elsewhere = house.visit_from([127, 0, 0, 2]);
+        let mut elsewhere = house.visit_from(Ipv4Addr::new(127, 0, 0, 2));
         logs_in(&mut elsewhere, protocol);
         let begun = Instant::now();
         let mut again = house.visit();
@@ -114,7 +115,7 @@ fn every_login_leaves_one_line_whatever_becomes_of_it() {
         let house = House::open(&Plan::new(protocol), &upstream);
         let mut good = house.visit();
         logs_in(&mut good, protocol);
-        let mut guesser = house.visit_from([127, 0, 0, 9]);
+        let mut guesser = house.visit_from(Ipv4Addr::new(127, 0, 0, 9));
         greets(&mut guesser, protocol);
         guesser.says(login(protocol, WRONG_PASSWORD));
         guesser.hears(wrong(protocol));

@@ -1,7 +1,7 @@
 //! A mail program that knows no protocol: a raw socket with expectations.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ pub struct MailProgram {
 
 impl MailProgram {
     pub fn connect(address: SocketAddr) -> Self {
-        Self::with(TcpStream::connect(address).unwrap())
+        Self::of(TcpStream::connect(address).unwrap())
     }
 
-    /// From one of the many addresses that a machine has for itself.
-    pub fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
+    /// The same from an address of our choice.
+    pub fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
         socket.connect(&address.into()).unwrap();
-        Self::with(socket.into())
+        Self::of(socket.into())
     }
 
-    fn with(socket: TcpStream) -> Self {
+    fn of(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
