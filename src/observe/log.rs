@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(
             lines.iter().map(|line| line.trim_start()).collect::<Vec<_>>(),
             [
-                format!(" INFO login outcome=ok code=MW-OK {known} stage=login login=\"alice\""),
+                format!(" INFO login outcome=ok code=- {known} stage=login login=\"alice\""),
                 format!("{WRONG}\"alice\""),
                 format!(
                     r#" WARN login outcome=failed code=MW-UPSTREAM {known} stage=dial detail="a \"b\"\nc" login="alice""#

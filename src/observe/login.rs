@@ -14,8 +14,8 @@ use crate::stage::Stage;
 
 /// The target of the line.
 pub const TARGET: &str = "mailwicket::login";
-/// What the line calls a login that succeeded.
-const OK: &str = "MW-OK";
+/// What the line has in place of a code for a login that succeeded.
+const OK: &str = "-";
 /// What the line calls a login whose connection ended before the answer.
 const ABORTED: &str = "MW-ABORTED";
 /// Characters of a login name in the line; real ones have fewer.
