@@ -84,13 +84,10 @@ impl Walk<'_> {
     fn config_step(&mut self) {
         let provider = &self.account.provider;
         let begun = Instant::now();
-        let secret = match &provider.client_secret {
-            None => Ok("no client secret".to_owned()),
-            Some(source) => source.read().map(|_| "client secret readable".to_owned()),
-        };
         let way = provider.way_out();
         let way = way.map_or_else(String::new, |way| format!("; {way}"));
-        let found = secret
+        let found = provider
+            .look_at_credentials()
             .map(|secret| {
                 format!(
                     "provider {}, {}, {secret}{way}",
@@ -98,7 +95,7 @@ impl Walk<'_> {
                     provider.flow.word()
                 )
             })
-            .map_err(|error| Failure::new(Stage::Token, Cause::Config, error.to_string()));
+            .map_err(|error| Failure::new(Stage::Token, Cause::Config, error));
         self.tell("config", begun, found);
     }
 

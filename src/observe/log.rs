@@ -145,6 +145,8 @@ mod tests {
     /// What is logged meanwhile, without its times.
     fn logged(json: bool, work: impl FnOnce()) -> Vec<String> {
         let paper = Paper::default();
+        // Else a place in the code that another test comes to first would be asked for by nobody.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let builder = tracing_subscriber::fmt()
             .with_writer(paper.clone())
             .with_ansi(false)

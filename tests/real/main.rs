@@ -6,6 +6,7 @@ mod clients;
 mod devices;
 mod egress;
 mod fail2ban;
+mod flows;
 mod lab;
 mod lan;
 mod learning;

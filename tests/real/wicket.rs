@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::lab::{PROTOCOLS, Ports, lab};
+use crate::mail::contains;
 use crate::wait::{eventually, program, succeeds, within};
 use crate::wire::Wire;
 
@@ -275,6 +276,68 @@ impl Wicket {
         lines.for_each(drop);
         let status = process.0.wait().expect("it ends");
         assert!(status.success(), "authorize {account}: {status}");
+    }
+
+    /// Gets consent on another device: `person` is handed the code.
+    pub fn authorize_on_device(&self, account: &str, person: impl FnOnce(&str)) {
+        let (done, said) = self.sign_in_on_device(account, person);
+        assert!(done, "authorize {account}: {said}");
+    }
+
+    /// The same when it must fail; what is said.
+    pub fn refused_on_device(&self, account: &str, person: impl FnOnce(&str)) -> String {
+        let (done, said) = self.sign_in_on_device(account, person);
+        assert!(!done, "authorize {account}: {said}");
+        said
+    }
+
+    fn sign_in_on_device(&self, account: &str, person: impl FnOnce(&str)) -> (bool, String) {
+        let mut command = self.binary();
+        command.args(["authorize", account, "--method", "device"]);
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Guarded(command.spawn().expect("the binary runs"));
+        let said = Arc::new(Mutex::new(String::new()));
+        collect(process.0.stderr.take().expect("piped"), Arc::clone(&said));
+        let mut lines = BufReader::new(process.0.stdout.take().expect("piped")).lines();
+        let mut line = || lines.next().expect("a line").expect("text");
+        assert!(line().starts_with("http"), "an address comes first");
+        person(&line());
+        let status = process.0.wait().expect("it ends");
+        let said = said.lock().expect("nobody panics with it").clone();
+        (status.success(), said)
+    }
+
+    /// A command that is given something on its input: whether it was done, and what it said.
+    pub fn command_with_input(
+        &self,
+        words: &[&str],
+        give: impl FnOnce(ChildStdin),
+    ) -> (bool, String) {
+        let mut command = self.binary();
+        command.args(words).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the binary runs");
+        give(process.stdin.take().expect("piped"));
+        let output = process.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), said)
+    }
+
+    /// Whether these octets are in any file beside the configuration or below.
+    pub fn has_on_disk(&self, octets: &[u8]) -> bool {
+        let mut folders = vec![self.folder().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder").flatten() {
+                let path = entry.path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false if contains(&fs::read(path).expect("a file"), octets) => return true,
+                    false => {}
+                }
+            }
+        }
+        false
     }
 
     /// A browser with a cookie jar; the provider signs in whom the hint names.

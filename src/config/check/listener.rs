@@ -60,7 +60,7 @@ impl Checker {
         let allowed = shape.allow_plaintext_from;
         self.plaintext(tls, allowed.as_ref().map(Spanned::span), &places);
         let allow_plaintext_from = self.networks(allowed, "allow-plaintext-from", None);
-        let certificate = self.certificate(shape.certificate, tls);
+        let certificate = self.server_certificate(shape.certificate, tls);
         let proxy_protocol_from = self.networks(
             shape.proxy_protocol_from,
             "proxy-protocol-from",
@@ -119,7 +119,7 @@ impl Checker {
         }
     }
 
-    fn certificate(
+    fn server_certificate(
         &mut self,
         field: Field<shape::Certificate>,
         tls: LocalTls,

@@ -3,6 +3,7 @@
 //! A check that finds a problem tells it and goes on with any value at hand: as soon as there is one problem, no `Config` is made.
 
 mod account;
+mod credential;
 mod device;
 mod egress;
 mod listener;
@@ -24,7 +25,7 @@ pub use self::settings::{LEVEL_HINT, MOST_SESSIONS, is_log_level};
 
 use super::egress::Environment;
 use super::problem::Problem;
-use super::shape::{self, Field, Later};
+use super::shape::{self, Field};
 use super::sift::{Dropped, Sifted, nearest};
 use super::surroundings::Surroundings;
 use super::{Config, Provider, SecretSource};
@@ -161,13 +162,7 @@ impl Checker {
         field
     }
 
-    /// A key that is known, but without effect in this version: silence would be a lie.
-    fn later(&mut self, field: &Later, what: &str) {
-        if let Some(value) = field {
-            self.not_yet(value.span(), what);
-        }
-    }
-
+    /// Something that is known, but without effect in this version: silence would be a lie.
     fn not_yet(&mut self, span: Range<usize>, what: &str) {
         self.tell(
             Problem::at(span, format!("{what} is not in this version yet")).hint("remove it"),

@@ -206,6 +206,7 @@ fn looks_like_sample(text: &str) -> bool {
         "change-me",
         "replace-me",
         "client-id",
+        "application-id",
         "client-secret",
     ];
     framed || starts.iter().any(|start| lower.starts_with(start))
