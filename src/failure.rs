@@ -85,6 +85,8 @@ pub struct Failure {
     pub cause: Cause,
     /// What exactly happened and what to do next, for the administrator.
     pub detail: String,
+    /// What the log says in place of the cause's code, where the mail program must not know.
+    log_code: Option<&'static str>,
 }
 
 impl Failure {
@@ -94,7 +96,19 @@ impl Failure {
             stage,
             cause,
             detail: detail.into(),
+            log_code: None,
         }
+    }
+
+    /// The same for the mail program, and under another code in the log.
+    pub fn logged_as(mut self, code: &'static str) -> Self {
+        self.log_code = Some(code);
+        self
+    }
+
+    /// The short code for the log.
+    pub fn log_code(&self) -> &'static str {
+        self.log_code.unwrap_or(self.cause.code())
     }
 }
 

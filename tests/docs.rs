@@ -183,6 +183,8 @@ fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
         "MW-PROXY",
         TLS_FIRST,
         NOT_IN_CLEAR,
+        mailwicket::password::THROTTLED,
+        "MW-ABORTED",
     ] {
         assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
     }
@@ -247,6 +249,7 @@ fn links_between_the_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "docs/configuration.md",
+        "docs/logging.md",
         "docs/providers.md",
     ] {
         let text = document(name);

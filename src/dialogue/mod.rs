@@ -203,6 +203,9 @@ pub enum Ending {
     /// A line or literal beyond the bound.
     #[error("a line or literal beyond the limit before login")]
     TooLong,
+    /// More was said than a login takes.
+    #[error("too much was said without a login")]
+    TooMuch,
     /// A web browser or web client.
     #[error("the peer speaks HTTP; no mail program does")]
     Http,
@@ -413,6 +416,8 @@ pub struct Bounds {
     pub line: usize,
     /// Failed logins before the connection is closed.
     pub failed_logins: usize,
+    /// Octets of the whole conversation.
+    pub octets: usize,
 }
 
 /// Octets of a SASL response line, without its end (RFC 4954 §4).

@@ -5,6 +5,7 @@ mod browser;
 mod clients;
 mod devices;
 mod egress;
+mod fail2ban;
 mod flows;
 mod lab;
 mod lan;

@@ -25,6 +25,8 @@ pub struct Plan {
     pub then: Then,
     /// More lines of configuration.
     pub more: &'static str,
+    /// More keys of the account.
+    pub account: &'static str,
     /// The mail server's host.
     pub host: &'static str,
     /// A line about the way out.
@@ -45,6 +47,7 @@ impl Plan {
             tokens: 9,
             then: Then::More,
             more: "",
+            account: "",
             host: "localhost",
             egress: String::new(),
             environment: Vec::new(),
@@ -132,6 +135,16 @@ impl House {
 
     pub fn visit(&self) -> MailProgram {
         MailProgram::connect(self.address)
+    }
+
+    /// The lines about logins so far, from the word `outcome` on.
+    pub fn logins(&self) -> Vec<String> {
+        let log = self.log();
+        let fields = log.lines().filter_map(|line| line.split_once(" login "));
+        let fields = fields.map(|(_, fields)| fields.to_owned());
+        fields
+            .filter(|fields| fields.starts_with("outcome="))
+            .collect()
     }
 
     /// Runs a command of the program with the same configuration, and gives what it printed on standard output.
@@ -281,8 +294,10 @@ listen = ["127.0.0.1:0"]
 address = "{alice}"
 provider = "x"
 password-hash = ["{hash}"]
+{account}
 "#,
         more = plan.more,
+        account = plan.account,
         host = plan.host,
         egress = plan.egress,
         listener = plan.listener,

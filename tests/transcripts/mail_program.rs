@@ -3,10 +3,11 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Stream};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::upstream::PATIENCE;
 
@@ -138,6 +139,13 @@ impl MailProgram {
     /// Has nothing more to say, and still listens.
     pub fn falls_silent(&self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Goes without a good-bye, so that whatever is said to it comes back as an error.
+    pub fn breaks_off(self) {
+        SockRef::from(&self.socket)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     }
 
     /// A second handle of the same connection.

@@ -15,6 +15,7 @@ mod words;
 mod devices;
 mod egress;
 mod hostile_servers;
+mod limits;
 mod local_tls;
 mod logins;
 mod proxied;

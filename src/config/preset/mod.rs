@@ -7,7 +7,7 @@ pub mod guess;
 mod table;
 
 pub use self::table::PRESETS;
-use super::{Endpoint, MechanismChoice, UpstreamTls};
+use super::{Endpoint, MaxUpstream, MechanismChoice, UpstreamTls};
 
 /// What is known about a provider. `{tenant}` and `{region}` in a text stand for the tenant and the region.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub struct Preset {
     pub pop3: Option<Server>,
     /// See [`Preset::imap`].
     pub smtp: Option<Server>,
+    /// How many sessions of one mailbox the provider takes at once, where that is known.
+    pub max_upstream: MaxUpstream,
     /// The mechanism, where the servers' own lists must not decide.
     pub mechanism: MechanismChoice,
 }
