@@ -8,7 +8,7 @@ mod credential;
 pub mod edit;
 pub mod egress;
 mod mask;
-mod preset;
+pub mod preset;
 mod problem;
 mod secret;
 pub mod senders;
