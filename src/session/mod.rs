@@ -95,6 +95,7 @@ pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, 
     let admitting = Box::pin(async {
         let evicted = place.evicted();
         let privacy = tokio::select! {
+            biased; // where there is no handshake, its conversation tells it why
             privacy = timed(Stage::Tls, doorstep::enter(&counter, &mut local, source)) => privacy?,
             () = evicted.cancelled() => return Err(End::EVICTED),
         };
