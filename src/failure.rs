@@ -85,6 +85,8 @@ pub struct Failure {
     pub cause: Cause,
     /// What exactly happened and what to do next, for the administrator.
     pub detail: String,
+    /// What to do next once more, where it is known apart from what happened.
+    pub remedy: Option<String>,
 }
 
 impl Failure {
@@ -94,7 +96,27 @@ impl Failure {
             stage,
             cause,
             detail: detail.into(),
+            remedy: None,
         }
+    }
+
+    /// The same, knowing which end of `detail` says what to do next.
+    pub fn remedied(mut self, remedy: Option<&str>) -> Self {
+        self.remedy = remedy
+            .filter(|remedy| !remedy.is_empty())
+            .map(str::to_owned);
+        self
+    }
+
+    /// `detail` without the remedy.
+    pub fn happened(&self) -> &str {
+        let Some(remedy) = &self.remedy else {
+            return &self.detail;
+        };
+        let behind = self.detail.strip_suffix(remedy);
+        let in_brackets = || self.detail.strip_suffix(')')?.strip_suffix(remedy);
+        let rest = behind.or_else(in_brackets).unwrap_or(&self.detail);
+        rest.trim_end_matches(['(', ' ', '.'])
     }
 }
 
@@ -105,3 +127,20 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_apart_from_what_to_do() {
+        let failure = |detail: &str| {
+            Failure::new(Stage::Token, Cause::Config, detail).remedied(Some("Mend it (soon)"))
+        };
+        assert_eq!(failure("no (Mend it (soon))").happened(), "no");
+        assert_eq!(failure("no. Mend it (soon)").happened(), "no");
+        assert_eq!(failure("something else").happened(), "something else");
+        let plain = Failure::new(Stage::Token, Cause::Config, "no (yet)").remedied(Some(""));
+        assert_eq!((plain.happened(), &plain.remedy), ("no (yet)", &None));
+    }
+}
