@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +56,10 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         // On Unix this only skips the wait after a restart; elsewhere it would let another program share the port.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
+        if address.ip() == Ipv6Addr::UNSPECIFIED {
+            // Else it would take the port of 0.0.0.0 as well, on some systems, and both could not be listed.
+            SockRef::from(&socket).set_only_v6(true)?;
+        }
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
@@ -169,5 +173,17 @@ impl Door {
             drop(session);
         };
         self.tasks.spawn(served.instrument(span));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_addresses_of_both_families_can_be_had_with_one_port() {
+        let all = bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = all.local_addr().unwrap().port();
+        bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).unwrap();
     }
 }

@@ -27,7 +27,8 @@ use crate::protocol::Protocol;
 use crate::session::Counter;
 use crate::stage::Stage;
 use crate::status::Sources;
-use crate::tls::{self, TlsError};
+use crate::tls::ca::{self, CaError};
+use crate::tls::{self, CertificateError, Terms, TlsError};
 use crate::token::Tokens;
 use crate::vault::{Vault, VaultError};
 
@@ -51,6 +52,19 @@ pub enum StartError {
         /// What is wrong.
         source: TlsError,
     },
+    /// The certificate of a listener.
+    #[error("listener {protocol} {addresses:?}: {source}")]
+    Certificate {
+        /// What the listener speaks.
+        protocol: Protocol,
+        /// Where it listens.
+        addresses: Vec<SocketAddr>,
+        /// What is wrong.
+        source: Box<CertificateError>,
+    },
+    /// The local CA.
+    #[error(transparent)]
+    Ca(#[from] CaError),
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -99,6 +113,8 @@ struct House {
     tls: HashMap<String, Arc<rustls::ClientConfig>>,
     /// How people are told.
     messenger: Arc<Messenger>,
+    /// In the order of the configuration's listeners.
+    terms: Vec<Arc<Terms>>,
     /// Ends what runs in the background for this configuration.
     done: CancellationToken,
 }
@@ -202,7 +218,7 @@ impl Daemon {
     fn open_listeners(&mut self) -> Result<(), StartError> {
         let mut stay: Vec<(usize, Arc<Counter>)> = Vec::new();
         let mut fresh = Vec::new();
-        for listener in &self.house.config.listeners {
+        for (listener, terms) in self.house.listeners() {
             for address in &listener.addresses {
                 let same = |at: &usize| {
                     self.open[*at].is(listener.protocol, *address)
@@ -211,15 +227,19 @@ impl Daemon {
                 match (0..self.open.len()).find(same) {
                     Some(at) => stay.push((
                         at,
-                        Arc::new(self.counter(listener, Arc::clone(&self.open[at].counters))?),
+                        Arc::new(self.counter(
+                            listener,
+                            terms,
+                            Arc::clone(&self.open[at].counters),
+                        )?),
                     )),
-                    None => fresh.push((Arc::clone(listener), *address, accept::bind(*address)?)),
+                    None => fresh.push(((listener, terms), *address, accept::bind(*address)?)),
                 }
             }
         }
         let fresh = fresh
             .into_iter()
-            .map(|(listener, address, socket)| self.serve(&listener, address, socket))
+            .map(|(listener, address, socket)| self.serve(listener, address, socket))
             .collect::<Result<Vec<_>, _>>()?;
         let mut former: Vec<Option<Open>> = std::mem::take(&mut self.open)
             .into_iter()
@@ -238,7 +258,7 @@ impl Daemon {
 
     fn serve(
         &self,
-        listener: &Arc<Listener>,
+        (listener, terms): (&Arc<Listener>, &Arc<Terms>),
         configured: SocketAddr,
         socket: TcpListener,
     ) -> Result<Open, StartError> {
@@ -247,7 +267,8 @@ impl Daemon {
             source,
         })?;
         let counters = Arc::new(Counters::default());
-        let counter = watch::Sender::new(Arc::new(self.counter(listener, Arc::clone(&counters))?));
+        let counter = self.counter(listener, terms, Arc::clone(&counters))?;
+        let counter = watch::Sender::new(Arc::new(counter));
         let close = self.stop.child_token();
         let door = Door {
             counter: counter.subscribe(),
@@ -268,11 +289,13 @@ impl Daemon {
     fn counter(
         &self,
         listener: &Arc<Listener>,
+        terms: &Arc<Terms>,
         counters: Arc<Counters>,
     ) -> Result<Counter, StartError> {
         let House { config, .. } = &self.house;
         Ok(Counter {
             listener: Arc::clone(listener),
+            terms: Arc::clone(terms),
             dialler: self.house.dialler(listener)?,
             passwords: Arc::clone(&self.house.passwords),
             tokens: self.house.tokens.clone(),
@@ -361,7 +384,7 @@ impl House {
             || Tokens::new(vault.clone(), config.timeouts.token),
             |former| former.tokens.clone(),
         );
-        let passwords = Passwords::new(&config.accounts, vault);
+        let passwords = Passwords::new(&config.accounts, vault.clone());
         let passwords = match former {
             Some(former) => passwords.after(&former.passwords),
             None => passwords,
@@ -375,7 +398,9 @@ impl House {
                 })?;
             tls.insert(provider.name.clone(), config);
         }
+        let terms = terms(&config, &vault)?;
         Ok(Self {
+            terms,
             passwords: Arc::new(passwords),
             tokens,
             profiles: Arc::default(),
@@ -384,6 +409,10 @@ impl House {
             done: CancellationToken::new(),
             config,
         })
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = (&Arc<Listener>, &Arc<Terms>)> {
+        self.config.listeners.iter().zip(&self.terms)
     }
 
     /// Whether `config` keeps its records in the same vault, and asks token endpoints in the same way.
@@ -417,6 +446,29 @@ impl House {
             }),
         }
     }
+}
+
+/// The TLS of every listener. The local CA is made at the first start that needs it.
+fn terms(config: &Config, vault: &Vault) -> Result<Vec<Arc<Terms>>, StartError> {
+    let keeper = match ca::is_wanted(config) {
+        true => {
+            let names = ca::names(config);
+            let keeper = ca::Keeper::open(vault.clone(), names, tls::provider())?;
+            Some(Arc::new(keeper))
+        }
+        false => None,
+    };
+    let of = |listener: &Arc<Listener>| {
+        let terms = Terms::new(listener, config.timeouts.tls, keeper.as_ref());
+        terms
+            .map(Arc::new)
+            .map_err(|source| StartError::Certificate {
+                protocol: listener.protocol,
+                addresses: listener.addresses.clone(),
+                source: Box::new(source),
+            })
+    };
+    config.listeners.iter().map(of).collect()
 }
 
 /// Asks a mail server for its capabilities ahead of the first mail program, which then gets them in its greeting.

@@ -57,3 +57,19 @@ pub fn make_room(sessions: usize) {
 /// Nothing that is known to be needed.
 #[cfg(not(unix))]
 pub fn make_room(_sessions: usize) {}
+
+/// What this machine calls itself.
+#[cfg(unix)]
+pub fn host_name() -> Option<String> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().ok()?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// What this machine calls itself.
+#[cfg(not(unix))]
+pub fn host_name() -> Option<String> {
+    std::env::var("COMPUTERNAME")
+        .ok()
+        .filter(|name| !name.is_empty())
+}

@@ -181,7 +181,16 @@ fn every_problem_is_cited_with_its_place() {
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = ['127.0.0.1:9', '127.0.0.1:9']", "4:26", "taken already"),
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:8047'", "4:10", "taken already"),
         ("[[listener]]\nprotocol = 'pop3'\nprovider = 'good'\nlisten = '127.0.0.1:9'", "3:12", "has no pop3 server"),
-        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'", "5:7", "not in this version yet"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = ['127.0.0.1:9', '[::]:9']", "4:26", "add allow-plaintext-from"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'ssl'", "5:7", "unknown value `ssl`"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nallow-plaintext-from = ['lan']", "5:25", "neither a network nor an address"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nallow-plaintext-from = []", "5:24", "names no network"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'implicit'\nallow-plaintext-from = '10.0.0.0/8'", "6:24", "no meaning"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ncertificate = { file = 'x' }", "5:15", "of no use"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'\ncertificate = { key = { file = 'x' } }", "6:15", "`file` is missing"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'\ncertificate = { file = 'x', key = { env = 'X' } }", "6:35", "must be in a file"),
+        ("[ca]\nnames = ['*.lan']", "2:10", "neither a host name nor an address"),
+        ("[timeouts]\ntls = '0s'", "2:7", "longer than nothing"),
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = []", "5:23", "not in this version yet"),
         ("[listener]\nprotocol = 'imap'", "1:1", "double brackets"),
         ("[[account]]\naddress = 'alice'\nprovider = 'good'", "2:11", "not a mail address"),
@@ -621,4 +630,82 @@ fn a_proxy_of_the_environment_that_cannot_be_used_is_a_problem() {
         "{out}"
     );
     assert!(!out.contains("hunter2"), "{out}");
+}
+
+/// A listener with TLS, beside what a configuration needs.
+fn listening(more: &str) -> String {
+    format!(
+        "state-dir = 'state'\n[provider.good]\nclient-id = 'x'\nissuer = 'https://x'\nimap = {{ host = 'x' }}\n\
+         [[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'\n{more}"
+    )
+}
+
+/// What `check` warns of.
+fn warned(place: &Place) -> String {
+    let output = place.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    stderr(&output)
+}
+
+#[test]
+fn a_certificate_that_ends_or_is_no_pair_with_its_key_is_warned_of() {
+    let place = Place::with(&listening(
+        "certificate = { file = 'own.pem', key = { file = 'own.key' } }",
+    ));
+    assert!(warned(&place).contains("cannot read"), "{}", warned(&place));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 2, 3);
+    let put = |name: &str, text: String| fs::write(place.folder.path().join(name), text).unwrap();
+    put("own.pem", params.self_signed(&key).unwrap().pem());
+    put("own.key", key.serialize_pem());
+    let words = warned(&place);
+    assert!(words.contains("ended on 2020-02-03; renew it"), "{words}");
+    #[cfg(unix)]
+    assert!(
+        words.contains("holds a private key") && words.contains("chmod 600"),
+        "{words}"
+    );
+    put(
+        "own.key",
+        rcgen::KeyPair::generate().unwrap().serialize_pem(),
+    );
+    let words = warned(&place);
+    assert!(words.contains("cannot be used together"), "{words}");
+}
+
+#[test]
+fn a_name_that_the_local_ca_cannot_vouch_for_is_warned_of_until_it_is_rotated() {
+    let place = Place::with(&listening(""));
+    assert!(!warned(&place).contains("ca rotate"));
+    let first = place.run(&["ca", "export"]);
+    assert!(first.stdout.starts_with(b"-----BEGIN CERTIFICATE-----"));
+    fs::write(
+        &place.path,
+        listening("[ca]\nnames = ['mail.office.lan', 'mail.example.com']"),
+    )
+    .unwrap();
+    let words = warned(&place);
+    assert!(
+        words.contains("mail.example.com") && words.contains("ca rotate"),
+        "{words}"
+    );
+    assert!(!words.contains("mail.office.lan"), "{words}");
+    assert_eq!(
+        place.run(&["ca", "export"]).stdout,
+        first.stdout,
+        "nothing else makes a new one"
+    );
+    let rotated = place.run(&["ca", "rotate"]);
+    assert_eq!(rotated.status.code(), Some(0), "{}", stderr(&rotated));
+    assert_ne!(place.run(&["ca", "export"]).stdout, first.stdout);
+    assert!(!warned(&place).contains("ca rotate"));
+}
+
+#[test]
+fn a_list_that_lets_everybody_speak_in_clear_is_warned_of() {
+    let place = Place::with(&listening(
+        "allow-plaintext-from = ['10.0.0.0/8', '0.0.0.0/0']",
+    ));
+    assert!(warned(&place).contains("lets everybody send passwords"));
 }

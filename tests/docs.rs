@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use mailwicket::cli::man::{self, Page};
+use mailwicket::dialogue::{NOT_IN_CLEAR, TLS_FIRST};
 use mailwicket::failure::Cause;
 
 fn document(name: &str) -> String {
@@ -174,7 +175,9 @@ fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
         let row = format!("| `{}` |", cause.code());
         assert!(text.contains(&row), "no row for {}", cause.code());
     }
-    assert!(text.contains("| `MW-NOAUTH` |"));
+    for code in ["MW-NOAUTH", TLS_FIRST, NOT_IN_CLEAR] {
+        assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
+    }
 }
 
 #[test]

@@ -284,7 +284,7 @@ fn status_of_a_running_service_names_every_account_and_listener() {
         "{lines}"
     );
     assert!(
-        lines.contains(&format!("imap {imap}  provider down  sessions 0")),
+        lines.contains(&format!("imap {imap}  provider down  tls none  sessions 0")),
         "{lines}"
     );
     assert_eq!(status.status.code(), Some(1), "an account is not ok");

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod authorize;
+pub mod ca;
 pub mod check;
 pub mod completions;
 pub mod demo;
@@ -66,6 +67,9 @@ pub enum Command {
     Completions(completions::Args),
     /// Print a manual page, for `man -l -`
     Man(man::Args),
+    /// The local CA, which mail programs have to trust where they use TLS
+    #[command(subcommand)]
+    Ca(ca::Args),
 }
 
 /// The options of every subcommand.
@@ -188,6 +192,7 @@ fn perform(command: Command, global: &Global) -> Exit {
         Command::Import(args) => import::run(args, global),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
+        Command::Ca(args) => ca::run(args, global),
     }
 }
 

@@ -65,8 +65,8 @@ fn warn(config: &Config) {
 fn announce(daemon: &Daemon) {
     for (listener, address) in daemon.bound() {
         say(&format!(
-            "listening {} {address} provider={}",
-            listener.protocol, listener.provider.name
+            "listening {} {address} provider={} tls={}",
+            listener.protocol, listener.provider.name, listener.tls
         ));
     }
 }

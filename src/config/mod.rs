@@ -16,13 +16,14 @@ mod warning;
 
 use std::fmt;
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 use url::Url;
 
@@ -38,8 +39,7 @@ use crate::protocol::Protocol;
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// The console's address: loopback, on a port that no mail program looks for.
-const DEFAULT_CONSOLE: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8047);
+const DEFAULT_CONSOLE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8047);
 
 /// The file in the state directory that holds the vault's key, unless the configuration names another source.
 const VAULT_KEY: &str = "vault.key";
@@ -64,6 +64,8 @@ pub struct Config {
     pub vault_key: SecretSource,
     /// Where the web console listens; `None` if it is switched off.
     pub console: Option<SocketAddr>,
+    /// Names and addresses that the certificates of the local CA carry besides those that are known anyway.
+    pub ca_names: Vec<CertificateName>,
     /// The registrations at providers, by name.
     pub providers: Vec<Arc<Provider>>,
     /// The local addresses and what they speak.
@@ -341,8 +343,89 @@ pub struct Listener {
     pub provider: Arc<Provider>,
     /// Where to bind; all of them, or the start fails.
     pub addresses: Vec<SocketAddr>,
+    /// When TLS begins.
+    pub tls: LocalTls,
+    /// The certificate to show; without one, it is made by the local CA.
+    pub certificate: Option<CertificateFiles>,
+    /// From where passwords are taken in clear, besides what `tls` allows.
+    pub allow_plaintext_from: Vec<IpNet>,
     /// What a mail program hears when the provider cannot be reached or used.
     pub on_unavailable: OnUnavailable,
+}
+
+/// When TLS begins on the local side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LocalTls {
+    /// Never.
+    #[default]
+    None,
+    /// After STARTTLS or STLS.
+    StartTls,
+    /// With the first byte.
+    Implicit,
+    /// With the first byte if that is TLS, else after STARTTLS or STLS.
+    Auto,
+}
+
+impl LocalTls {
+    /// The word in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::StartTls => "starttls",
+            Self::Implicit => "implicit",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+impl fmt::Display for LocalTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A certificate with its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate, followed by those that lead to its authority.
+    pub chain: PathBuf,
+    /// The private key; it may be the same file.
+    pub key: PathBuf,
+}
+
+/// What a certificate can be for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CertificateName {
+    /// A host name, in lower case.
+    Host(String),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl CertificateName {
+    /// Reads an address or a host name; a name with wildcards is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_label = |label: &str| {
+            let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            (1..=63).contains(&label.len()) && label.bytes().all(is_part) && !label.starts_with('-')
+        };
+        match text.parse::<IpAddr>() {
+            Ok(address) => Some(Self::Address(address.to_canonical())),
+            Err(_) => (text.len() <= 253 && text.split('.').all(is_label))
+                .then(|| Self::Host(text.to_ascii_lowercase())),
+        }
+    }
+}
+
+impl fmt::Display for CertificateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name) => f.write_str(name),
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
 }
 
 /// What a mail program hears when a login cannot be completed for reasons that are not its fault.
@@ -415,6 +498,8 @@ pub enum SecretSource {
 pub struct Timeouts {
     /// From accept until credentials are accepted, in all.
     pub before_login: Duration,
+    /// A TLS handshake with a mail program.
+    pub tls: Duration,
     /// One TCP connect and TLS handshake to one address.
     pub connect: Duration,
     /// All addresses of a host together.
@@ -431,6 +516,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             before_login: Duration::from_secs(3 * 60), // a person types a password; RFC 3501 asks for 30 minutes only after login
+            tls: Duration::from_secs(10),              // slow devices need seconds for it
             connect: Duration::from_secs(10), // one lost SYN is sent again after 1, 3 and 7 seconds
             connect_total: Duration::from_secs(30), // three addresses, before a mail program gives up
             upstream_login: Duration::from_secs(60), // providers delay the answer to logins that they suspect

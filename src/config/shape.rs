@@ -11,7 +11,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_spanned::Spanned;
 
-use super::{MechanismChoice, OnUnavailable, UpstreamTls};
+use super::{LocalTls, MechanismChoice, OnUnavailable, UpstreamTls};
 use crate::protocol::Protocol;
 
 /// A key that may be absent, with the place of its value.
@@ -26,6 +26,7 @@ pub type Later = Option<Spanned<IgnoredAny>>;
 pub struct File {
     pub state_dir: Field<String>,
     pub console: Console,
+    pub ca: Ca,
     pub vault: Vault,
     pub provider: BTreeMap<Spanned<String>, Spanned<Provider>>,
     #[serde(deserialize_with = "tables")]
@@ -49,6 +50,18 @@ pub struct File {
 )]
 pub struct Console {
     pub listen: Field<String>,
+}
+
+/// `[ca]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [ca]"
+)]
+pub struct Ca {
+    pub names: Field<OneOrMany>,
 }
 
 /// `[vault]`
@@ -135,20 +148,23 @@ pub struct Listener {
     pub provider: Field<String>,
     pub listen: Field<OneOrMany>,
     pub tls: Field<LocalTls>,
-    pub certificate: Later,
-    pub allow_plaintext_from: Later,
+    pub certificate: Field<Certificate>,
+    pub allow_plaintext_from: Field<OneOrMany>,
     pub proxy_protocol_from: Later,
     pub on_unavailable: Field<OnUnavailable>,
 }
 
-/// `tls = "…"` of a listener, with the ones that are to come.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum LocalTls {
-    None,
-    Starttls,
-    Implicit,
-    Auto,
+/// `certificate = { file = "…", key = { file = "…" } }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table like { file = \"fullchain.pem\", key = { file = \"privkey.pem\" } }"
+)]
+pub struct Certificate {
+    pub file: Field<String>,
+    pub key: Field<Secret>,
 }
 
 /// `[[account]]`
@@ -179,6 +195,7 @@ pub struct Account {
 )]
 pub struct Timeouts {
     pub before_login: Field<String>,
+    pub tls: Field<String>,
     pub connect: Field<String>,
     pub connect_total: Field<String>,
     pub upstream_login: Field<String>,

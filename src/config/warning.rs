@@ -4,10 +4,14 @@ use std::path::Path;
 
 use jiff::civil::Date;
 
-use super::{Account, Config, Egress, Flow, Listener, Provider, SecretSource};
+use super::{Account, CertificateFiles, Config, Egress, Flow, Listener, Provider, SecretSource};
+use crate::tls;
 
 /// How many days before its end a client secret is announced for the first time.
 const NOTICE_DAYS: i32 = 30;
+
+/// The same for a listener's certificate. Those that renew themselves do so earlier.
+const CERTIFICATE_NOTICE_DAYS: i32 = 14;
 
 /// Everything worth a look. It reads the files that hold secrets, to say now what would fail at night.
 pub fn warnings(config: &Config, today: Date) -> Vec<String> {
@@ -26,6 +30,17 @@ pub fn warnings(config: &Config, today: Date) -> Vec<String> {
     }
     for account in &config.accounts {
         warnings.extend(unreachable(account, config));
+    }
+    for listener in &config.listeners {
+        warnings.extend(open_to_everybody(listener));
+    }
+    let mut files: Vec<&CertificateFiles> = Vec::new();
+    for listener in &config.listeners {
+        files.extend(listener.certificate.as_ref());
+    }
+    files.dedup();
+    for files in files {
+        warnings.extend(of_certificate(files, today));
     }
     warnings
 }
@@ -116,6 +131,38 @@ fn expiry(provider: &Provider, today: Date) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+fn open_to_everybody(listener: &Listener) -> Option<String> {
+    let everybody = |net: &&ipnet::IpNet| net.prefix_len() == 0;
+    let net = listener.allow_plaintext_from.iter().find(everybody)?;
+    Some(format!(
+        "allow-plaintext-from = [\"{net}\"] lets everybody send passwords to the {} listener in clear; name the devices that need it",
+        listener.protocol
+    ))
+}
+
+/// A certificate that cannot be shown, or not for long.
+fn of_certificate(files: &CertificateFiles, today: Date) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match tls::own::load(files, &tls::provider()) {
+        Err(error) => warnings.push(format!("the certificate of a listener: {error}")),
+        Ok(content) => warnings.extend(content.ends.and_then(|ends| {
+            let end = ends.to_zoned(jiff::tz::TimeZone::UTC).date();
+            let days = today.until(end).ok()?.get_days();
+            let ended = if days < 0 { "ended" } else { "ends" };
+            let path = files.chain.display();
+            (days <= CERTIFICATE_NOTICE_DAYS)
+                .then(|| format!("the certificate in {path} {ended} on {end}; renew it"))
+        })),
+    }
+    if is_open_to_all(&files.key) {
+        let path = files.key.display();
+        warnings.push(format!(
+            "{path} holds a private key and every user of this machine can read it; run: chmod 600 {path}"
+        ));
+    }
+    warnings
 }
 
 /// A secret in a file that everybody can read.

@@ -132,6 +132,9 @@ pub enum LocalEvent {
     NeedProfile,
     /// A login; the machine is parked until [`Local::refuse`] or [`Local::accept`].
     Credentials(Credentials),
+    /// STARTTLS or STLS, with nothing behind it. If nothing has come in the meantime either, this is to be sent in clear and the
+    /// handshake made; then [`Local::tls_started`].
+    StartTls(Outgoing),
     /// The conversation is over; everything that had to be said has been given out.
     Close(Ending),
 }
@@ -146,6 +149,12 @@ pub trait Local: Machine<Event = LocalEvent> {
 
     /// Whether the mail program used a command that needs a login.
     fn missed_login(&self) -> bool;
+
+    /// Whether the mail program tried to log in, or to go on without, where TLS must come first.
+    fn missed_tls(&self) -> bool;
+
+    /// Answers [`LocalEvent::StartTls`]; everything that was said in clear is forgotten, but what was done wrong still counts.
+    fn tls_started(&mut self);
 
     /// The name that the mail program gave itself (SMTP), fit to be repeated upstream.
     fn name(&self) -> Option<&str> {
@@ -191,11 +200,16 @@ pub enum Ending {
     /// A web browser or web client.
     #[error("the peer speaks HTTP; no mail program does")]
     Http,
-    /// A TLS ClientHello on a listener without TLS.
+    /// A TLS ClientHello where TLS does not begin with the first byte.
     #[error(
-        "the mail program speaks TLS to a port without TLS; set it to \"no encryption\" or give the listener TLS"
+        "the mail program speaks TLS from the first byte, and this port does not; set the mail program to \"STARTTLS\" (or \"no encryption\", where the listener has tls = \"none\"), or give the listener tls = \"auto\""
     )]
     Tls,
+    /// Bytes in clear behind STARTTLS, which would be taken for secured ones.
+    #[error(
+        "bytes in clear came behind STARTTLS; somebody between the mail program and here may have put them in, so the connection was closed"
+    )]
+    Injected,
     /// Octets that would have been chunks of a message.
     #[error(
         "the mail program sent message data before logging in; is authentication switched on in it?"
@@ -229,7 +243,47 @@ pub enum Interruption {
     /// One of our limits is reached.
     #[error("too many connections that have not logged in")]
     Limit,
+    /// A connection in clear from where that is not allowed.
+    #[error(
+        "connections without TLS are taken from this machine only; give the listener TLS, or list the source in its allow-plaintext-from"
+    )]
+    Plaintext,
+    /// Words in clear, or none, where TLS begins with the first byte.
+    #[error(
+        "this port speaks TLS from the first byte, and the mail program does not; set its encryption to \"SSL/TLS\", or give the listener tls = \"auto\""
+    )]
+    ExpectedTls,
 }
+
+/// How private a conversation is, and has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privacy {
+    /// In clear; there is no TLS here.
+    Clear,
+    /// In clear; STARTTLS is offered, and a login without it is taken.
+    Offered,
+    /// In clear; STARTTLS is offered, and needed before a login.
+    Required,
+    /// TLS is on.
+    Secured,
+}
+
+impl Privacy {
+    /// Whether STARTTLS is among what can be done now.
+    fn offers_tls(self) -> bool {
+        matches!(self, Self::Offered | Self::Required)
+    }
+
+    /// Whether a password may be sent now.
+    fn allows_login(self) -> bool {
+        self != Self::Required
+    }
+}
+
+/// The stable short code of a refusal because TLS must come first.
+pub const TLS_FIRST: &str = "MW-TLS";
+/// The stable short code of a refusal because no plain connection is taken from there.
+pub const NOT_IN_CLEAR: &str = "MW-PLAINTEXT";
 
 /// What an upstream machine reports.
 #[derive(Debug)]
@@ -357,11 +411,25 @@ pub struct Bounds {
 const SASL_LINE: usize = 12_288;
 
 /// Our server for `protocol`. `profile` is the provider's list where it is already known.
-pub fn local(protocol: Protocol, bounds: Bounds, profile: Option<Profile>) -> Box<dyn Local> {
+pub fn local(
+    protocol: Protocol,
+    bounds: Bounds,
+    privacy: Privacy,
+    profile: Option<Profile>,
+) -> Box<dyn Local> {
     match protocol {
-        Protocol::Imap => Box::new(imap::ImapLocal::new(bounds, profile)),
-        Protocol::Pop3 => Box::new(pop3::Pop3Local::new(bounds, profile)),
-        Protocol::Smtp => Box::new(smtp::SmtpLocal::new(bounds, profile)),
+        Protocol::Imap => Box::new(imap::ImapLocal::new(bounds, privacy, profile)),
+        Protocol::Pop3 => Box::new(pop3::Pop3Local::new(bounds, privacy, profile)),
+        Protocol::Smtp => Box::new(smtp::SmtpLocal::new(bounds, privacy, profile)),
+    }
+}
+
+/// The words in which a conversation of `protocol` is ended from outside, as they stand alone.
+pub fn farewell(protocol: Protocol, interruption: Interruption) -> &'static str {
+    match protocol {
+        Protocol::Imap => imap::farewell(interruption),
+        Protocol::Pop3 => pop3::farewell(interruption),
+        Protocol::Smtp => smtp::farewell(interruption),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One connection, from accept to relay.
 
 mod conversation;
+mod doorstep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,13 +12,16 @@ use tokio_util::sync::CancellationToken;
 use crate::accept::Stranger;
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
-use crate::dialogue::{Bounds, Credentials, FirstReply, Heard, LoggedIn, Login, Opening, Profile};
+use crate::dialogue::{
+    Bounds, Credentials, FirstReply, Heard, LoggedIn, Login, Opening, Privacy, Profile,
+};
 use crate::failure::{Cause, Failure};
 use crate::observe::{Counters, timed};
 use crate::password::{Passwords, Verified};
 use crate::profiles::Profiles;
 use crate::relay::{Ear, relay};
 use crate::stage::Stage;
+use crate::tls::{LocalStream, Terms};
 use crate::token::{AccessToken, Tokens};
 use conversation::{Conversation, End};
 
@@ -25,6 +29,8 @@ use conversation::{Conversation, End};
 pub struct Counter {
     /// The listener's configuration.
     pub listener: Arc<Listener>,
+    /// When TLS begins there, and with which certificate.
+    pub terms: Arc<Terms>,
     /// How its provider's mail server is reached.
     pub dialler: Dialler,
     /// The check of local passwords.
@@ -61,14 +67,14 @@ struct Opened {
 }
 
 /// Carries one connection as far as it gets, and says so in the log.
-pub async fn serve(
-    counter: Arc<Counter>,
-    mut local: TcpStream,
-    source: SocketAddr,
-    place: Stranger,
-) {
-    // The dialogue's state is large and short-lived: boxed, it costs nothing once the session is logged in.
-    let admitting = Box::pin(admit(&counter, &mut local, source, place));
+pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, place: Stranger) {
+    let mut local = LocalStream::from(local);
+    // The state until a login is large and short-lived: boxed, it costs nothing once the session is logged in.
+    let admitting = Box::pin(async {
+        let securing = timed(Stage::Tls, doorstep::enter(&counter, &mut local, source));
+        let privacy = securing.await?;
+        admit(&counter, &mut local, privacy, source, place).await
+    });
     let admitted = tokio::select! {
         admitted = admitting => admitted,
         () = counter.kill.cancelled() => return,
@@ -85,17 +91,19 @@ pub async fn serve(
 /// `dialogue`, and all that a login takes, until one succeeds.
 async fn admit(
     counter: &Counter,
-    local: &mut TcpStream,
+    local: &mut LocalStream,
+    privacy: Privacy,
     source: SocketAddr,
     place: Stranger,
 ) -> Result<(Opened, Opening), End> {
-    let mut conversation = Conversation::begin(counter);
+    let mut conversation = Conversation::begin(counter, privacy);
     let mut place = Some(place);
     loop {
         let talking = timed(Stage::Dialogue, conversation.credentials(local));
-        let credentials = talking
-            .await
-            .inspect_err(|_| conversation.note_missing_login(source))?;
+        let credentials = talking.await.inspect_err(|_| {
+            conversation.note_missing_tls(source);
+            conversation.note_missing_login(source);
+        })?;
         let shown = Shown {
             name: conversation.name(),
             promised: conversation.promised(),
@@ -203,7 +211,7 @@ async fn login(
 }
 
 /// `relay`, until both sides are done or mailwicket must end.
-async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening: Opening) {
+async fn carry(counter: &Counter, mut local: LocalStream, opened: Opened, opening: Opening) {
     let Opened {
         account,
         mut upstream,
@@ -215,6 +223,7 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
     let ear = ear(counter, &account);
     let (traffic, result) = relay(&mut local, &mut upstream, &opening, &logged_in, ear, end).await;
     session.ended(traffic);
+    conversation::part(&mut local).await;
     match result {
         Ok(()) => {
             tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, "session ended")
@@ -241,6 +250,6 @@ fn ear<'a>(counter: &'a Counter, account: &'a Account) -> Ear<'a> {
 }
 
 /// Tells a mail program that there is no room for it now.
-pub async fn turn_away(counter: &Counter, mut local: TcpStream) {
-    Conversation::begin(counter).turn_away(&mut local).await;
+pub async fn turn_away(counter: &Counter, local: TcpStream) {
+    doorstep::turn_away(counter, local).await;
 }

@@ -51,10 +51,20 @@ pub enum Kind {
     Passwords,
     /// When and from where the local passwords were last used.
     Uses,
+    /// The local CA with its key.
+    Authority,
+    /// The certificate that the local CA made, with its key.
+    Leaf,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Grant, Self::Passwords, Self::Uses];
+    const ALL: [Self; 5] = [
+        Self::Grant,
+        Self::Passwords,
+        Self::Uses,
+        Self::Authority,
+        Self::Leaf,
+    ];
 
     /// The end of the file's name, which is sealed with the content.
     const fn word(self) -> &'static str {
@@ -62,6 +72,8 @@ impl Kind {
             Self::Grant => "grant",
             Self::Passwords => "passwords",
             Self::Uses => "uses",
+            Self::Authority => "authority",
+            Self::Leaf => "leaf",
         }
     }
 
@@ -71,6 +83,10 @@ impl Kind {
             Self::Grant => "authorize again: mailwicket authorize ACCOUNT",
             Self::Passwords => "set the passwords again: mailwicket password add ACCOUNT",
             Self::Uses => "the next login makes a new one",
+            Self::Authority => {
+                "make a new CA, which mail programs must be told to trust: mailwicket ca rotate"
+            }
+            Self::Leaf => "start mailwicket again, which makes another",
         }
     }
 }

@@ -32,6 +32,7 @@ pub struct Plan {
     hosts: Option<&'static str>,
     host: String,
     token_url: String,
+    listener: &'static str,
 }
 
 impl Plan {
@@ -46,6 +47,7 @@ impl Plan {
             hosts: None,
             host: "localhost".to_owned(),
             token_url: lab().fact("token_url").to_owned(),
+            listener: "",
         }
     }
 
@@ -83,6 +85,12 @@ impl Plan {
     /// More tables at the end of the configuration.
     pub fn with(mut self, more: &str) -> Self {
         self.more.push_str(more);
+        self
+    }
+
+    /// More lines about every listener.
+    pub fn listener(mut self, lines: &'static str) -> Self {
+        self.listener = lines;
         self
     }
 
@@ -150,7 +158,8 @@ impl Plan {
             writeln!(text, "{protocol} = {endpoint}").expect("a string");
         }
         for protocol in PROTOCOLS {
-            let table = "provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]";
+            let listener = self.listener;
+            let table = format!("provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]\n{listener}");
             writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{table}").expect("a string");
         }
         for account in &self.accounts {

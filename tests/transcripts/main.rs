@@ -14,6 +14,7 @@ mod words;
 
 mod egress;
 mod hostile_servers;
+mod local_tls;
 mod logins;
 mod refusals;
 mod relaying;

@@ -64,6 +64,7 @@ impl Checker {
         let vault_key = self.vault(file.vault, state_dir.as_deref());
         let console = self.console(file.console);
         let notify = self.notify(file.notify);
+        let ca_names = self.ca_names(file.ca);
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
         let listeners = self.listeners(file.listener, &providers, console.as_ref());
@@ -76,6 +77,7 @@ impl Checker {
             state_dir: state_dir?,
             vault_key,
             console: console.map(Spanned::into_inner),
+            ca_names,
             providers: providers.into_values().flatten().collect(),
             listeners,
             accounts,

@@ -12,7 +12,8 @@ use super::super::problem::Problem;
 use super::super::shape::{self, Field};
 use super::super::surroundings::Surroundings;
 use super::super::{
-    DEFAULT_CONSOLE, DEFAULT_LEVEL, Egress, Limits, Log, Notify, SecretSource, Timeouts, VAULT_KEY,
+    CertificateName, DEFAULT_CONSOLE, DEFAULT_LEVEL, Egress, Limits, Log, Notify, SecretSource,
+    Timeouts, VAULT_KEY,
 };
 use super::{Checker, url, value};
 
@@ -78,8 +79,18 @@ impl Checker {
         if text.get_ref() == "off" {
             return None;
         }
-        let address = self.ok(value::socket_address(&text))?;
+        let address = self.ok(value::loopback_address(&text))?;
         Some(Spanned::new(text.span(), address))
+    }
+
+    /// What the local CA's certificates are to be for, besides what is known anyway.
+    pub(super) fn ca_names(&mut self, ca: shape::Ca) -> Vec<CertificateName> {
+        let texts = ca.names.map(|names| names.into_inner().0);
+        let names = texts.unwrap_or_default();
+        names
+            .iter()
+            .filter_map(|name| self.ok(value::certificate_name(name)))
+            .collect()
     }
 
     pub(super) fn metrics(&mut self, metrics: shape::Metrics) {
@@ -113,6 +124,7 @@ impl Checker {
         let default = Timeouts::default();
         let timeouts = Timeouts {
             before_login: self.time(&shape.before_login, default.before_login),
+            tls: self.time(&shape.tls, default.tls),
             connect: self.time(&shape.connect, default.connect),
             connect_total: self.time(&shape.connect_total, default.connect_total),
             upstream_login: self.time(&shape.upstream_login, default.upstream_login),
@@ -121,6 +133,7 @@ impl Checker {
         };
         for (field, key) in [
             (&shape.before_login, "before-login"),
+            (&shape.tls, "tls"),
             (&shape.connect, "connect"),
             (&shape.connect_total, "connect-total"),
             (&shape.upstream_login, "upstream-login"),

@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde_spanned::Spanned;
 
 use super::super::preset::is_guid;
 use super::super::problem::Problem;
-use super::super::{SecretSource, preset};
+use super::super::{CertificateName, SecretSource, preset};
 use crate::password::Scheme;
 
 /// Octets of a mail address or login name: 64 of a local part, `@`, 255 of a domain (RFC 5321 §4.5.3.1).
@@ -109,17 +110,42 @@ pub fn socket_address(text: &Spanned<String>) -> Checked<SocketAddr> {
         )
         .hint(hint)
     };
-    let address: SocketAddr = text
-        .get_ref()
-        .parse()
-        .map_err(|_| wrong(listen_hint(text.get_ref())))?;
+    let address = text.get_ref().parse();
+    address.map_err(|_| wrong(listen_hint(text.get_ref())))
+}
+
+/// Where to bind what nobody on another machine may reach.
+pub fn loopback_address(text: &Spanned<String>) -> Checked<SocketAddr> {
+    let address = socket_address(text)?;
     if is_loopback(address.ip()) {
         return Ok(address);
     }
     let message = format!("{address} can be reached from other machines");
-    let hint = "this version has no TLS for mail programs, so passwords would cross the network in clear; \
-                listen on 127.0.0.1 or [::1]";
-    Err(Problem::at(text.span(), message).hint(hint))
+    Err(Problem::at(text.span(), message).hint("listen on 127.0.0.1 or [::1]"))
+}
+
+/// A network, or one address.
+pub fn network(text: &Spanned<String>) -> Checked<IpNet> {
+    let written = text.get_ref().trim();
+    let network = written
+        .parse::<IpNet>()
+        .ok()
+        .or_else(|| written.parse().ok().map(IpAddr::into));
+    network.map(|network| network.trunc()).ok_or_else(|| {
+        let message = format!("`{written}` is neither a network nor an address");
+        Problem::at(text.span(), message)
+            .hint("write it as in \"192.168.1.0/24\", \"fd00::/8\" or \"192.168.1.17\"")
+    })
+}
+
+/// What a certificate can be for.
+pub fn certificate_name(text: &Spanned<String>) -> Checked<CertificateName> {
+    CertificateName::parse(text.get_ref()).ok_or_else(|| {
+        let message = format!("`{}` is neither a host name nor an address", text.get_ref());
+        Problem::at(text.span(), message).hint(
+            "write the name that mail programs use for this machine, as in \"mail.office.lan\"",
+        )
+    })
 }
 
 fn listen_hint(text: &str) -> String {
@@ -345,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_addresses_are_listened_on() {
+    fn an_address_to_listen_on_is_numbers_and_the_consoles_is_loopback() {
         for good in [
             "127.0.0.1:0",
             "127.0.0.2:1143",
@@ -353,16 +379,13 @@ mod tests {
             "[::ffff:127.0.0.1]:1",
         ] {
             assert!(socket_address(&text(good)).is_ok(), "{good}");
+            assert!(loopback_address(&text(good)).is_ok(), "{good}");
         }
-        for bad in [
-            "0.0.0.0:1143",
-            "[::]:1143",
-            "192.168.1.5:25",
-            "1143",
-            "localhost:1143",
-            "127.0.0.1",
-            "::1:25:",
-        ] {
+        for open in ["0.0.0.0:1143", "[::]:1143", "192.168.1.5:25"] {
+            assert!(socket_address(&text(open)).is_ok(), "{open}");
+            assert!(loopback_address(&text(open)).is_err(), "{open}");
+        }
+        for bad in ["1143", "localhost:1143", "127.0.0.1", "::1:25:"] {
             assert!(socket_address(&text(bad)).is_err(), "{bad}");
         }
         let hint = socket_address(&text("localhost:1143"))
@@ -373,6 +396,27 @@ mod tests {
             hint.contains("127.0.0.1:1143") && hint.contains("[::1]:1143"),
             "{hint}"
         );
+    }
+
+    #[test]
+    fn networks_are_read_with_and_without_a_length() {
+        let read = |written: &str| network(&text(written)).map(|network| network.to_string());
+        assert_eq!(read("192.168.1.17/24").ok(), Some("192.168.1.0/24".into()));
+        assert_eq!(read("192.168.1.17").ok(), Some("192.168.1.17/32".into()));
+        assert_eq!(read("fd00::/8").ok(), Some("fd00::/8".into()));
+        for bad in ["", "lan", "10.0.0.0/33", "10.0.0", "*"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_for_names_and_addresses() {
+        for good in ["mail.office.lan", "NAS", "192.168.1.2", "fd00::2"] {
+            assert!(certificate_name(&text(good)).is_ok(), "{good}");
+        }
+        for bad in ["", "*.lan", "a..b", "-x", "http://x", "jörg.lan"] {
+            assert!(certificate_name(&text(bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::super::framing::Line;
 use super::super::sasl::{Exchange, Turn};
 use super::super::{
     Bounds, Credentials, Ending, Interruption, Local, LocalEvent, LoggedIn, Machine, Opening,
-    Profile, SASL_LINE, Step, held,
+    Privacy, Profile, SASL_LINE, Step, held,
 };
 use super::grammar::{self, Command};
 use super::replies;
@@ -39,6 +39,8 @@ enum State {
     ExpectProfile,
     /// The answer to [`LocalEvent::Credentials`].
     ExpectVerdict,
+    /// [`Local::tls_started`].
+    ExpectTls,
 }
 
 impl State {
@@ -48,14 +50,15 @@ impl State {
             Self::ExpectResponse { .. } => "ExpectResponse",
             Self::ExpectProfile => "ExpectProfile",
             Self::ExpectVerdict => "ExpectVerdict",
+            Self::ExpectTls => "ExpectTls",
         }
     }
 }
 
 impl SmtpLocal {
     /// A server that has just accepted a connection.
-    pub fn new(bounds: Bounds, profile: Option<Profile>) -> Self {
-        let mut desk = Desk::new(bounds, profile, 0);
+    pub fn new(bounds: Bounds, privacy: Privacy, profile: Option<Profile>) -> Self {
+        let mut desk = Desk::new(bounds, privacy, profile, 0);
         desk.say("220 localhost ESMTP mailwicket\r\n");
         Self {
             desk,
@@ -101,23 +104,49 @@ impl SmtpLocal {
             Command::Auth { .. } | Command::AuthMalformed if !self.is_greeted => {
                 self.bad("503 5.5.1 Send EHLO or HELO first.\r\n");
             }
+            Command::Auth { .. } | Command::AuthMalformed if !self.desk.privacy.allows_login() => {
+                self.secure_first(replies::SECURE_LOGIN_FIRST);
+            }
             Command::Auth { mechanism, initial } => return self.auth(mechanism, initial),
             Command::AuthMalformed => {
                 self.bad("501 5.5.4 AUTH takes a mechanism and at most one response.\r\n")
             }
             Command::Noop | Command::Rset => self.desk.say("250 2.0.0 Ok\r\n"),
             Command::Quit => self.desk.part("221 2.0.0 Bye\r\n", Ending::Quit),
-            Command::StartTls => self.bad("502 5.5.1 TLS is not available on this port.\r\n"),
+            Command::StartTls => return self.start_tls(),
             // The chunk is already on its way; it must never be read as commands.
             Command::Bdat => self
                 .desk
                 .part(replies::LOG_IN_FIRST, Ending::DataBeforeLogin),
+            Command::Mail if !self.desk.privacy.allows_login() => {
+                self.secure_first(replies::SECURE_FIRST);
+            }
             Command::Mail => {
                 self.desk.missed_login = true;
                 self.bad(replies::LOG_IN_FIRST);
             }
             Command::Forward => self.bad("550 5.7.0 Not accepted here.\r\n"),
             Command::Other => self.bad("500 5.5.2 Command not recognised.\r\n"),
+        }
+        None
+    }
+
+    /// Refuses what must not be done in clear.
+    fn secure_first(&mut self, reply: &str) {
+        self.desk.missed_tls = true;
+        self.bad(reply);
+    }
+
+    /// RFC 3207 §4.
+    fn start_tls(&mut self) -> Option<LocalEvent> {
+        match self.desk.privacy {
+            Privacy::Offered | Privacy::Required => {
+                let event = self.desk.start_tls("220 2.0.0 Ready to start TLS.\r\n")?;
+                self.state = State::ExpectTls;
+                return Some(event);
+            }
+            Privacy::Secured => self.bad("503 5.5.1 TLS is on already.\r\n"),
+            Privacy::Clear => self.bad("502 5.5.1 TLS is not available on this port.\r\n"),
         }
         None
     }
@@ -130,7 +159,7 @@ impl SmtpLocal {
     fn ehlo(&mut self) -> Option<LocalEvent> {
         match &self.desk.profile {
             Some(profile) => {
-                let reply = replies::ehlo(profile);
+                let reply = replies::ehlo(profile, self.desk.privacy);
                 self.desk.say(&reply);
                 None
             }
@@ -182,7 +211,10 @@ impl Clerk for SmtpLocal {
     }
 
     fn is_parked(&self) -> bool {
-        matches!(self.state, State::ExpectProfile | State::ExpectVerdict)
+        matches!(
+            self.state,
+            State::ExpectProfile | State::ExpectVerdict | State::ExpectTls
+        )
     }
 
     fn expects_command(&self) -> bool {
@@ -226,7 +258,7 @@ impl Local for SmtpLocal {
         self.state = State::ExpectCommand;
         match profile {
             Ok(profile) => {
-                self.desk.say(&replies::ehlo(profile));
+                self.desk.say(&replies::ehlo(profile, self.desk.privacy));
                 self.desk.profile = Some(profile.clone());
             }
             Err(failure) => self
@@ -237,6 +269,17 @@ impl Local for SmtpLocal {
 
     fn missed_login(&self) -> bool {
         self.desk.missed_login
+    }
+
+    fn missed_tls(&self) -> bool {
+        self.desk.missed_tls
+    }
+
+    fn tls_started(&mut self) {
+        self.desk.tls_started();
+        self.state = State::ExpectCommand;
+        self.is_greeted = false;
+        self.name = None;
     }
 
     fn promised(&self) -> Option<&Profile> {

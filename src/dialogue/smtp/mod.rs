@@ -5,5 +5,7 @@ mod local;
 mod replies;
 mod upstream;
 
+pub(super) use replies::farewell;
+
 pub use local::SmtpLocal;
 pub use upstream::SmtpUpstream;

@@ -12,3 +12,4 @@ mod pop3_upstream;
 mod properties;
 mod smtp_local;
 mod smtp_upstream;
+mod tls;
