@@ -113,10 +113,12 @@ impl Failure {
         let Some(remedy) = &self.remedy else {
             return &self.detail;
         };
-        let behind = self.detail.strip_suffix(remedy);
-        let in_brackets = || self.detail.strip_suffix(')')?.strip_suffix(remedy);
-        let rest = behind.or_else(in_brackets).unwrap_or(&self.detail);
-        rest.trim_end_matches(['(', ' ', '.'])
+        let sentence = || self.detail.strip_suffix(remedy)?.strip_suffix(". ");
+        let in_brackets = || {
+            let rest = self.detail.strip_suffix(')')?.strip_suffix(remedy)?;
+            rest.strip_suffix(" (")
+        };
+        sentence().or_else(in_brackets).unwrap_or(&self.detail)
     }
 }
 
@@ -137,7 +139,7 @@ mod tests {
         let failure = |detail: &str| {
             Failure::new(Stage::Token, Cause::Config, detail).remedied(Some("Mend it (soon)"))
         };
-        assert_eq!(failure("no (Mend it (soon))").happened(), "no");
+        assert_eq!(failure("no. (Mend it (soon))").happened(), "no.");
         assert_eq!(failure("no. Mend it (soon)").happened(), "no");
         assert_eq!(failure("something else").happened(), "something else");
         let plain = Failure::new(Stage::Token, Cause::Config, "no (yet)").remedied(Some(""));

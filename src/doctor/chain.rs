@@ -192,12 +192,20 @@ fn distrusted(
     use rustls::CertificateError as Bad;
     let own = &certificates[0]; // the caller has looked
     let signer = signer(certificates);
+    // What an authority of the same name and another key makes of it is not what is wrong.
+    let has_no_trusted_signer = matches!(
+        bad,
+        Bad::UnknownIssuer
+            | Bad::BadSignature
+            | Bad::UnsupportedSignatureAlgorithmContext { .. }
+            | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+    );
     match bad {
-        Bad::UnknownIssuer if signer == own.subject => (
+        _ if has_no_trusted_signer && signer == own.subject => (
             format!("{host} shows a certificate that {signer} signed itself, and nobody vouches for it"),
             "Name that certificate with `ca-file`, if it is really the server's own; check `host`".to_owned(),
         ),
-        Bad::UnknownIssuer => (
+        _ if has_no_trusted_signer => (
             format!(
                 "the certificate of {host} is signed by {signer}, whom this machine does not trust: a firewall that inspects TLS, a \
                  private authority, or a server that does not show its whole chain"
@@ -329,8 +337,12 @@ mod tests {
     fn who_signed_what_is_not_believed_is_named() {
         let now = at("2026-02-01");
         let told = |seen: &Seen| words(refused("mail.example.com", "no", None, Some(seen), now));
+        // The second: a trusted authority has the same name and another key.
+        for why in [Bad::UnknownIssuer, Bad::BadSignature] {
+            let unknown = told(&bad(why));
+            assert!(unknown.contains("signed by Firewall CA"), "{unknown}");
+        }
         let unknown = told(&bad(Bad::UnknownIssuer));
-        assert!(unknown.contains("signed by Firewall CA"), "{unknown}");
         assert!(
             unknown.contains("firewall") && unknown.contains("`ca-file`"),
             "{unknown}"

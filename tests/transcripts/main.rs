@@ -12,6 +12,7 @@ mod sign_in;
 mod upstream;
 mod words;
 
+mod doctor;
 mod egress;
 mod hostile_servers;
 mod local_tls;
