@@ -3,6 +3,7 @@
 
 mod browser;
 mod clients;
+mod doctor;
 mod egress;
 mod lab;
 mod lan;

@@ -157,7 +157,7 @@ impl Plan {
             let endpoint = format!("{{ host = \"{host}\", port = {port}, tls = \"{way}\" }}");
             writeln!(text, "{protocol} = {endpoint}").expect("a string");
         }
-        for protocol in PROTOCOLS {
+        for protocol in self.ports.keys() {
             let listener = self.listener;
             let table = format!("provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]\n{listener}");
             writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{table}").expect("a string");
