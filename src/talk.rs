@@ -152,13 +152,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         self.say(&format!("a {line}")).await?;
         let mut said = Untagged::default();
         let mut room = MAX_MESSAGE;
+        let mut bye: Option<Vec<u8>> = None;
         loop {
-            let line = self.octets().await?;
+            let line = match (self.octets().await, &bye) {
+                // It said why it closes the connection.
+                (Err(_), Some(bye)) => return Err(refused(command, bye)),
+                (line, _) => line?,
+            };
             if line.starts_with(b"a ") {
                 return expect(command, &line, "a OK").map(|()| said);
             }
             if line.starts_with(b"* BYE") {
-                return Err(refused(command, &line));
+                bye = Some(line.clone());
             }
             let literal = literal(&line);
             let taken = line.len() + literal.unwrap_or_default();
@@ -282,6 +287,19 @@ mod tests {
         assert_eq!(answer.literals, [b"a OK\r\n!"]);
         assert_eq!(answer.lines, ["* 1 FETCH (BODY[] {7}", ")"]);
         assert_eq!(heard, "a FETCH 1 BODY[]\r\n");
+    }
+
+    #[tokio::test]
+    async fn a_good_bye_is_an_answer_only_where_nothing_follows() {
+        let said = b"* BYE see you\r\na OK done\r\n";
+        let (answer, _) = hearing(said, async |talk| talk.imap("LOGOUT", "LOGOUT").await).await;
+        answer.expect("an answer");
+        let (near, mut far) = duplex(4096);
+        far.write_all(b"* BYE too many\r\n").await.expect("room");
+        far.shutdown().await.expect("closed");
+        let answer = Talk::new(near).imap("STATUS", "STATUS INBOX").await;
+        let told = answer.expect_err("closed").to_string();
+        assert_eq!(told, "STATUS was answered: * BYE too many");
     }
 
     #[tokio::test]

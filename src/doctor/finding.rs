@@ -191,6 +191,29 @@ impl Told {
     }
 }
 
+/// The next step where nothing better is known.
+pub(super) fn general_remedy(cause: Cause, address: &str) -> String {
+    match cause {
+        Cause::Consent => format!("Run: mailwicket authorize {address}"),
+        Cause::Password => format!("Run: mailwicket password add {address}"),
+        Cause::Config => {
+            "Compare the configuration with the registration at the provider; `mailwicket check` reads the file"
+                .to_owned()
+        }
+        Cause::Refused => {
+            "Compare the scopes, who signed in, and whether the protocol is switched on for the mailbox"
+                .to_owned()
+        }
+        Cause::Busy | Cause::Limit => {
+            "Close mail programs, or let them check less often; then try again".to_owned()
+        }
+        Cause::Token | Cause::Upstream | Cause::Changed => {
+            "Try again in a while; if it stays so, look at the network and firewall of this machine, then ask the provider"
+                .to_owned()
+        }
+    }
+}
+
 impl From<Failure> for Told {
     fn from(failure: Failure) -> Self {
         Self::failed(

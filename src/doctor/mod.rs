@@ -26,7 +26,7 @@ use finding::Told;
 pub use finding::{Finding, Step, Subject};
 
 /// Who hears of each step as it ends.
-pub type Report<'a> = &'a mut (dyn FnMut(Finding) + Send);
+pub type Report<'a> = &'a mut (dyn FnMut(Finding) + Send + Sync);
 
 /// Walks the path of one account and hands every finding to `report` as it comes. With `sends`, the account gets a message from
 /// itself, which is removed again where that can be done without touching another.
@@ -136,7 +136,11 @@ impl<'a> Walk<'a> {
                 cause,
                 detail,
                 remedy,
-            } => (false, false, Some(cause.code()), detail, remedy),
+            } => {
+                let general = || finding::general_remedy(cause, &self.account.address);
+                let remedy = remedy.unwrap_or_else(general);
+                (false, false, Some(cause.code()), detail, Some(remedy))
+            }
         };
         (self.report)(Finding {
             account: self.account.address.clone(),
@@ -162,5 +166,21 @@ impl<'a> Walk<'a> {
         result
             .map_err(|told| self.tell(stage, name, begun, told))
             .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether it compiles is the test: the console runs it in a task.
+    fn _a_walk_may_be_a_task<'a>(
+        config: &'a Config,
+        vault: &'a Vault,
+        tokens: &'a Tokens,
+        account: &'a Arc<Account>,
+        report: Report<'a>,
+    ) -> impl Future<Output = ()> + Send + 'a {
+        examine(config, vault, tokens, account, true, report)
     }
 }

@@ -63,6 +63,14 @@ impl From<Lost> for Told {
     }
 }
 
+/// What is looked for, and with what.
+struct Seeking<'a> {
+    endpoint: &'a Endpoint,
+    token: &'a AccessToken,
+    letter: &'a Letter,
+    sent_at: Instant,
+}
+
 /// A message in a mailbox, and the session that found it.
 struct Found {
     session: Session,
@@ -111,7 +119,7 @@ impl Walk<'_> {
         }
         let begun = Instant::now();
         let sent = self.send(smtp, token).await;
-        let Some(letter) = self.keep(Step::Send, Subject::Smtp, begun, sent) else {
+        let Some((letter, sent_at)) = self.keep(Step::Send, Subject::Smtp, begun, sent) else {
             return;
         };
         let told = Told::well(format!(
@@ -123,7 +131,15 @@ impl Walk<'_> {
         let reading = [Protocol::Imap, Protocol::Pop3].into_iter();
         let mut reading = reading.filter(|protocol| logged_in.contains(protocol));
         match reading.find_map(|protocol| Some((protocol, endpoint(protocol)?))) {
-            Some((protocol, endpoint)) => self.fetch(protocol, endpoint, token, &letter).await,
+            Some((protocol, endpoint)) => {
+                let seeking = Seeking {
+                    endpoint,
+                    token,
+                    letter: &letter,
+                    sent_at,
+                };
+                self.fetch(protocol, &seeking).await;
+            }
             None => self.nobody_reads(&letter),
         }
     }
@@ -136,39 +152,40 @@ impl Walk<'_> {
         self.tell(Step::Find, Subject::Account, Instant::now(), told);
     }
 
-    async fn send(&self, endpoint: &Endpoint, token: &AccessToken) -> Result<Letter, Told> {
+    /// The message, and when the server took it.
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        token: &AccessToken,
+    ) -> Result<(Letter, Instant), Told> {
         let address = &self.account.address;
         let letter = Letter::write(address, Timestamp::now())
             .map_err(|error| Told::failed(Cause::Upstream, error.to_string(), ""))?;
         let mut session = self.quiet_session(Protocol::Smtp, endpoint, token).await?;
         let submitting = session.submit(address, &letter.octets);
         let submitted = talk::in_time(SUBMIT, submitting).await;
+        let sent_at = Instant::now();
         leave(Protocol::Smtp, session).await;
         match submitted {
-            Ok(()) => Ok(letter),
+            Ok(()) => Ok((letter, sent_at)),
             Err(error) => Err(self.not_sent(&error)),
         }
     }
 
-    async fn fetch(
-        &mut self,
-        protocol: Protocol,
-        endpoint: &Endpoint,
-        token: &AccessToken,
-        letter: &Letter,
-    ) {
+    async fn fetch(&mut self, protocol: Protocol, seeking: &Seeking<'_>) {
+        let letter = seeking.letter;
         let name = Subject::from(protocol);
         let begun = Instant::now();
         let found = match protocol {
-            Protocol::Pop3 => self.find_by_pop3(endpoint, token, letter).await,
-            _ => self.find_by_imap(endpoint, token, letter).await,
+            Protocol::Pop3 => self.find_by_pop3(seeking).await,
+            _ => self.find_by_imap(seeking).await,
         };
         let found = found.map_err(Told::from);
         let found = found.and_then(|found| found.ok_or_else(|| lost(protocol, letter)));
         let Some(found) = self.keep(Step::Find, name, begun, found) else {
             return;
         };
-        let told = arrived(&found.place, begun.elapsed());
+        let told = arrived(&found.place, seeking.sent_at.elapsed());
         self.tell(Step::Find, name, begun, told);
 
         let begun = Instant::now();
@@ -182,12 +199,13 @@ impl Walk<'_> {
 
     // ---- IMAP ----
 
-    async fn find_by_imap(
-        &self,
-        endpoint: &Endpoint,
-        token: &AccessToken,
-        letter: &Letter,
-    ) -> Result<Option<Found>, Lost> {
+    async fn find_by_imap(&self, seeking: &Seeking<'_>) -> Result<Option<Found>, Lost> {
+        let Seeking {
+            endpoint,
+            token,
+            letter,
+            ..
+        } = seeking;
         let mut session = self.quiet_session(Protocol::Imap, endpoint, token).await?;
         let said = talk::in_time(COMMAND, session.imap("CAPABILITY", "CAPABILITY")).await?;
         let can_expunge_one = said.lines.iter().any(|line| has_uidplus(line));
@@ -226,12 +244,13 @@ impl Walk<'_> {
     // ---- POP3 ----
 
     /// A POP3 session shows the mailbox as it was at its login, so each look is a login.
-    async fn find_by_pop3(
-        &self,
-        endpoint: &Endpoint,
-        token: &AccessToken,
-        letter: &Letter,
-    ) -> Result<Option<Found>, Lost> {
+    async fn find_by_pop3(&self, seeking: &Seeking<'_>) -> Result<Option<Found>, Lost> {
+        let Seeking {
+            endpoint,
+            token,
+            letter,
+            ..
+        } = seeking;
         let mut patience = Patience::begin();
         loop {
             let mut session = self.quiet_session(Protocol::Pop3, endpoint, token).await?;

@@ -157,6 +157,7 @@ impl Road {
         let found: Vec<_> = addresses.iter().map(|it| it.ip().to_string()).collect();
         let found = found.join(", ");
         let told = Told::well(match &self.proxy {
+            None if found == *host => format!("{host} is an address already"),
             None => format!("{host} is {found}"),
             Some(proxy) => format!(
                 "the proxy {} is {found}; it resolves {} itself",
@@ -195,7 +196,7 @@ impl Road {
         }
         let advice = match (advice, &self.proxy) {
             (Some(advice), _) => advice,
-            (None, Some(_)) => "", // what a proxy did says what to do
+            (None, Some(_)) => "Look at `egress`, and into the proxy's own log",
             (None, None) => "Check the address and port, and the firewall before it",
         };
         Err(self.unreached(cause, failed.join("; "), advice))

@@ -14,7 +14,7 @@ use crate::wicket::{Plan, Wicket};
 fn examined(wicket: &Wicket, account: &str, more: &[&str]) -> (Vec<Value>, bool) {
     let output = wicket.command(&[&["doctor", account, "--json"], more].concat());
     let text = String::from_utf8(output.stdout).expect("text");
-    let steps = text.lines().map(|line| serde_json::from_str(line));
+    let steps = text.lines().map(serde_json::from_str);
     let steps = steps.collect::<Result<_, _>>().expect("JSON");
     (steps, output.status.success())
 }

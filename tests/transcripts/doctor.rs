@@ -39,6 +39,7 @@ fn failed(steps: &[Value]) -> &Value {
     let first = failed.next().expect("a step that failed");
     assert!(failed.next().is_none(), "{steps:#?}");
     assert!(words(first, "code").starts_with("MW-"), "{first:#}");
+    assert!(!words(first, "remedy").is_empty(), "{first:#}");
     first
 }
 
