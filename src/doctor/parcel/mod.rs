@@ -3,6 +3,9 @@
 //! Removed is only what was sent: by IMAP with UID EXPUNGE (RFC 4315), by POP3 with DELE in the session that found it. A server that
 //! can only expunge a whole folder keeps the message, because the folder may hold others that somebody marked and still wants.
 
+mod imap;
+mod pop3;
+
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -17,6 +20,7 @@ use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
 use crate::talk::{self, TalkError};
 use crate::token::AccessToken;
+use imap::Folder;
 
 /// How long a message may take to arrive. Providers deliver to themselves within seconds; greylisting has no part in it.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -24,13 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const SUBMIT: Duration = Duration::from_secs(60);
 /// Between two looks: soon at first, then seldom enough for servers that count.
 const PAUSES: [u64; 4] = [1, 2, 3, 5];
-/// Messages that are looked at by POP3, the newest first.
-const NEWEST: u32 = 20;
-/// Folders in which a message may be taken for spam, where the server does not say which one that is (RFC 6154).
-const JUNK: [&str; 5] = ["junk", "spam", "junk email", "junk e-mail", "bulk mail"];
-/// Junk folders that are looked into.
-const MOST_JUNK: usize = 3;
-
 /// Why a message was not found.
 #[derive(Debug)]
 enum Lost {
@@ -88,14 +85,6 @@ enum Place {
     Pop3 {
         number: u32,
     },
-}
-
-/// A folder of an IMAP server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Folder {
-    /// The name as the server writes it, quotes included, so that it can be said again.
-    name: String,
-    is_junk: bool,
 }
 
 impl Walk<'_> {
@@ -196,79 +185,6 @@ impl Walk<'_> {
         let told = remove(protocol, found).await;
         self.tell(Step::Remove, name, begun, told);
     }
-
-    // ---- IMAP ----
-
-    async fn find_by_imap(&self, seeking: &Seeking<'_>) -> Result<Option<Found>, Lost> {
-        let Seeking {
-            endpoint,
-            token,
-            letter,
-            ..
-        } = seeking;
-        let mut session = self.quiet_session(Protocol::Imap, endpoint, token).await?;
-        let said = talk::in_time(COMMAND, session.imap("CAPABILITY", "CAPABILITY")).await?;
-        let can_expunge_one = said.lines.iter().any(|line| has_uidplus(line));
-        let said = talk::in_time(COMMAND, session.imap("LIST", "LIST \"\" \"*\"")).await?;
-        let mut folders = vec![Folder {
-            name: "INBOX".to_owned(),
-            is_junk: false,
-        }];
-        let junk = said.lines.iter().filter_map(|line| junk_folder(line));
-        folders.extend(junk.take(MOST_JUNK));
-        let mut patience = Patience::begin();
-        loop {
-            for folder in &folders {
-                let looking = look_into(&mut session, folder, letter);
-                if let Some((uid, octets)) = talk::in_time(COMMAND, looking).await? {
-                    let folder = folder.clone();
-                    let place = Place::Imap {
-                        folder,
-                        uid,
-                        can_expunge_one,
-                    };
-                    return Ok(Some(Found {
-                        session,
-                        octets,
-                        place,
-                    }));
-                }
-            }
-            if !patience.waits().await {
-                leave(Protocol::Imap, session).await;
-                return Ok(None);
-            }
-        }
-    }
-
-    // ---- POP3 ----
-
-    /// A POP3 session shows the mailbox as it was at its login, so each look is a login.
-    async fn find_by_pop3(&self, seeking: &Seeking<'_>) -> Result<Option<Found>, Lost> {
-        let Seeking {
-            endpoint,
-            token,
-            letter,
-            ..
-        } = seeking;
-        let mut patience = Patience::begin();
-        loop {
-            let mut session = self.quiet_session(Protocol::Pop3, endpoint, token).await?;
-            let looking = newest(&mut session, letter);
-            if let Some((number, octets)) = talk::in_time(COMMAND, looking).await? {
-                let place = Place::Pop3 { number };
-                return Ok(Some(Found {
-                    session,
-                    octets,
-                    place,
-                }));
-            }
-            leave(Protocol::Pop3, session).await;
-            if !patience.waits().await {
-                return Ok(None);
-            }
-        }
-    }
 }
 
 /// The time that a message may take, and the pauses between two looks.
@@ -295,91 +211,6 @@ impl Patience {
         sleep(pause).await;
         true
     }
-}
-
-/// The message, if it is in this folder. The subject is asked for as well, because some servers give messages another id.
-async fn look_into(
-    session: &mut Session,
-    folder: &Folder,
-    letter: &Letter,
-) -> Result<Option<(u32, Vec<u8>)>, TalkError> {
-    let select = format!("SELECT {}", folder.name);
-    match session.imap("SELECT", &select).await {
-        Ok(_) => {}
-        // A name that cannot be opened is no place to look.
-        Err(TalkError::Refused { .. }) if folder.is_junk => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    let search = format!(
-        "UID SEARCH OR HEADER Message-ID \"{}\" SUBJECT \"{}\"",
-        letter.id, letter.mark
-    );
-    let said = session.imap("SEARCH", &search).await?;
-    let Some(uid) = said.lines.iter().find_map(|line| found_uid(line)) else {
-        return Ok(None);
-    };
-    let fetch = format!("UID FETCH {uid} (UID BODY.PEEK[])");
-    let said = session.imap("FETCH", &fetch).await?;
-    Ok(said.literals.into_iter().next().map(|octets| (uid, octets)))
-}
-
-/// The last of `* SEARCH 4 7`.
-fn found_uid(line: &str) -> Option<u32> {
-    let uids = line.strip_prefix("* SEARCH ")?;
-    uids.split_ascii_whitespace().last()?.parse().ok()
-}
-
-fn has_uidplus(line: &str) -> bool {
-    let words = line.strip_prefix("* CAPABILITY ").unwrap_or_default();
-    words
-        .split(' ')
-        .any(|word| word.eq_ignore_ascii_case("UIDPLUS"))
-}
-
-/// A folder for spam, from a line as `* LIST (\HasNoChildren \Junk) "/" "Bulk Mail"`.
-fn junk_folder(line: &str) -> Option<Folder> {
-    let (attributes, rest) = line.strip_prefix("* LIST (")?.split_once(") ")?;
-    let mut attributes = attributes.split(' ');
-    let (separator, name) = match rest.strip_prefix('"') {
-        Some(quoted) => quoted.split_once("\" ")?,
-        None => ("", rest.strip_prefix("NIL ")?),
-    };
-    let inner = name.trim_matches('"').to_ascii_lowercase();
-    let last = match separator {
-        "" => inner.as_str(),
-        separator => inner.rsplit(separator).next()?,
-    };
-    let is_junk =
-        attributes.any(|word| word.eq_ignore_ascii_case("\\Junk")) || JUNK.contains(&last);
-    // A literal would stand behind the line.
-    let is_plain = !name.is_empty() && !name.ends_with('}');
-    (is_junk && is_plain).then(|| Folder {
-        name: name.to_owned(),
-        is_junk: true,
-    })
-}
-
-/// The message, if it is one of the newest.
-async fn newest(
-    session: &mut Session,
-    letter: &Letter,
-) -> Result<Option<(u32, Vec<u8>)>, TalkError> {
-    let count = session.count().await?;
-    for number in (1..=count).rev().take(NEWEST as usize) {
-        let head = session.retrieve("TOP", &format!("TOP {number} 0")).await;
-        let head = match head {
-            // TOP is optional (RFC 1939 §7).
-            Err(TalkError::Refused { .. }) => {
-                session.retrieve("RETR", &format!("RETR {number}")).await?
-            }
-            other => other?,
-        };
-        if memchr::memmem::find(&head, letter.mark.as_bytes()).is_some() {
-            let octets = session.retrieve("RETR", &format!("RETR {number}")).await?;
-            return Ok(Some((number, octets)));
-        }
-    }
-    Ok(None)
 }
 
 async fn remove(protocol: Protocol, found: Found) -> Told {
@@ -490,42 +321,6 @@ fn compared(back: &Return) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn folders_for_spam_are_found_by_what_the_server_says_or_by_their_names() {
-        for (line, name) in [
-            (
-                r#"* LIST (\HasNoChildren \Junk) "/" "Bulk""#,
-                Some("\"Bulk\""),
-            ),
-            (
-                r#"* LIST (\HasNoChildren) "/" "[Gmail]/Spam""#,
-                Some("\"[Gmail]/Spam\""),
-            ),
-            (
-                r#"* LIST (\HasNoChildren) "/" "Junk Email""#,
-                Some("\"Junk Email\""),
-            ),
-            (r#"* LIST () "." INBOX.Junk"#, Some("INBOX.Junk")),
-            ("* LIST () NIL Spam", Some("Spam")),
-            (r#"* LIST () "/" Junkyard"#, None),
-            (r#"* LIST (\Junk) "/" {4}"#, None),
-            ("* LIST nonsense", None),
-            ("* OK (\\Junk) \"/\" x", None),
-        ] {
-            let found = junk_folder(line).map(|folder| folder.name);
-            assert_eq!(found.as_deref(), name, "{line}");
-        }
-    }
-
-    #[test]
-    fn the_newest_of_what_a_search_found_is_taken() {
-        assert_eq!(found_uid("* SEARCH 4 17"), Some(17));
-        assert_eq!(found_uid("* SEARCH"), None);
-        assert_eq!(found_uid("* 4 EXISTS"), None);
-        assert!(has_uidplus("* CAPABILITY IMAP4rev1 UidPlus IDLE"));
-        assert!(!has_uidplus("* CAPABILITY IMAP4rev1 UIDPLUSPLUS"));
-    }
 
     #[test]
     fn spam_changes_and_doubts_are_told_apart() {
