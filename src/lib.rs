@@ -6,7 +6,8 @@
 //! mail program ─▶ accept ─▶ tls ─▶ dialogue ─▶ password ─▶ token ─▶ dial ─▶ login ─▶ relay ─▶ provider
 //! ```
 //!
-//! [`session`] is the whole path on one screen, with a call for each stage. After `relay` has begun, not one byte is looked at.
+//! [`session`] is the whole path on one screen, with a call for each stage. After `relay` has begun, not one byte is looked at,
+//! but for devices without a login whose senders are limited.
 #![forbid(unsafe_code)]
 
 pub mod session;

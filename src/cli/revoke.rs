@@ -7,7 +7,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use super::{Exit, Global, say};
-use crate::config::{Account, Config, Flow, NoSuchAccount};
+use crate::config::{Account, Config, NoSuchAccount};
 use crate::oauth::{OAuth, OAuthError, Revocation, TokenKind};
 use crate::tls::TlsError;
 use crate::token::grant::{Grant, GrantError};
@@ -115,7 +115,7 @@ async fn revoke(args: &Args, config: &Config) -> Result<String, RevokeError> {
     if args.local {
         return forget(&vault, &account.address);
     }
-    if account.provider.flow == Flow::ClientCredentials {
+    if account.provider.flow.is_unattended() {
         return Err(RevokeError::NoGrant(account.address.clone()));
     }
     at_provider(account, config, &vault).await

@@ -2,13 +2,17 @@
 //!
 //! The file belongs to its human. This module and its children read it; only `account add` and its like write to it, on request.
 
+mod certificate;
 mod check;
+mod credential;
 pub mod edit;
 pub mod egress;
 mod mask;
 mod preset;
 mod problem;
 mod secret;
+pub mod senders;
+mod service_account;
 mod shape;
 mod sift;
 mod surroundings;
@@ -27,13 +31,22 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 use url::Url;
 
+pub use self::certificate::{CertificateError, ClientCertificate, KeyPair, SigningAlgorithm};
 pub use self::check::{LEVEL_HINT, is_log_level};
 pub use self::egress::Egress;
+pub use self::preset::Preset;
+pub use self::preset::guess::{Guess, guess, guess_by_mx};
 pub use self::problem::{Problem, Problems};
 pub use self::secret::SecretError;
+pub use self::senders::Senders;
+pub use self::service_account::{ServiceAccount, ServiceAccountError};
 pub use self::surroundings::{NotFound, Surroundings, find};
 pub use self::warning::warnings;
 use crate::protocol::Protocol;
+
+pub(crate) use self::certificate::signing_key;
+#[cfg(test)]
+pub(crate) use self::certificate::tests as testing;
 
 /// Octets of a configuration file: tens of thousands of accounts. More is not a configuration.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -235,6 +248,12 @@ pub struct Provider {
     pub client_secret: Option<SecretSource>,
     /// The day on which the client secret ends, as far as the file says.
     pub client_secret_expires: Option<jiff::civil::Date>,
+    /// The certificate that stands for the secret, where the registration has one (RFC 7523).
+    pub certificate: Option<ClientCertificate>,
+    /// Where somebody else's assertion about this program comes from, which stands for the secret (workload identity federation).
+    pub assertion: Option<SecretSource>,
+    /// The key file of a service account, in JSON.
+    pub service_account: Option<SecretSource>,
     /// How tokens are got the first time.
     pub flow: Flow,
     /// The issuer identifier: checked against `iss` in redirects (RFC 9207); the source of missing URLs (RFC 8414).
@@ -243,6 +262,8 @@ pub struct Provider {
     pub authorize_url: Option<Url>,
     /// The token endpoint (RFC 6749 §3.2).
     pub token_url: Option<Url>,
+    /// The device authorization endpoint (RFC 8628).
+    pub device_url: Option<Url>,
     /// The revocation endpoint (RFC 7009).
     pub revoke_url: Option<Url>,
     /// The redirect URL that is sent; its host must be loopback. A port 0 or none means: any free port.
@@ -277,12 +298,21 @@ impl Provider {
 }
 
 /// How tokens are got the first time (RFC 6749 §1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Flow {
     /// A person signs in with a browser (RFC 6749 §4.1 with RFC 7636).
     AuthorizationCode,
+    /// A person signs in on another device (RFC 8628).
+    DeviceCode,
+    /// A person's password is exchanged for tokens, once (RFC 6749 §4.3).
+    Password,
     /// The application signs in by itself (RFC 6749 §4.4).
     ClientCredentials,
+    /// The application signs an assertion for each mailbox (RFC 7523 §2.1).
+    ServiceAccount,
+    /// The machine's own identity in Azure is asked for.
+    ManagedIdentity,
 }
 
 impl Flow {
@@ -290,7 +320,19 @@ impl Flow {
     pub const fn word(self) -> &'static str {
         match self {
             Self::AuthorizationCode => "authorization-code",
+            Self::DeviceCode => "device-code",
+            Self::Password => "password",
             Self::ClientCredentials => "client-credentials",
+            Self::ServiceAccount => "service-account",
+            Self::ManagedIdentity => "managed-identity",
+        }
+    }
+
+    /// Whether nobody signs in: the application gets its tokens by itself, and no refresh token.
+    pub const fn is_unattended(self) -> bool {
+        match self {
+            Self::AuthorizationCode | Self::DeviceCode | Self::Password => false,
+            Self::ClientCredentials | Self::ServiceAccount | Self::ManagedIdentity => true,
         }
     }
 }
@@ -351,6 +393,40 @@ pub struct Listener {
     pub allow_plaintext_from: Vec<IpNet>,
     /// What a mail program hears when the provider cannot be reached or used.
     pub on_unavailable: OnUnavailable,
+    /// The proxies whose connections begin with a PROXY protocol header.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// Who may send without logging in (SMTP).
+    pub without_login: Option<WithoutLogin>,
+}
+
+impl Listener {
+    /// Whether a peer's connections begin with a PROXY protocol header.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        holds(&self.proxy_protocol_from, peer)
+    }
+}
+
+/// Devices that send mail without logging in, known by their addresses.
+#[derive(Clone, Debug)]
+pub struct WithoutLogin {
+    /// The mailbox that they send as.
+    pub account: Arc<Account>,
+    /// Their addresses.
+    pub from: Vec<IpNet>,
+    /// What they may put in MAIL FROM; without it, all that the mail server takes from the mailbox.
+    pub senders: Option<Arc<Senders>>,
+}
+
+impl WithoutLogin {
+    /// Whether whoever connects from `source` is one of them.
+    pub fn covers(&self, source: IpAddr) -> bool {
+        holds(&self.from, source)
+    }
+}
+
+fn holds(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// When TLS begins on the local side.

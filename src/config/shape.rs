@@ -11,7 +11,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_spanned::Spanned;
 
-use super::{LocalTls, MechanismChoice, OnUnavailable, UpstreamTls};
+use super::{Flow, LocalTls, MechanismChoice, OnUnavailable, SigningAlgorithm, UpstreamTls};
 use crate::protocol::Protocol;
 
 /// A key that may be absent, with the place of its value.
@@ -87,16 +87,20 @@ pub struct Vault {
 )]
 pub struct Provider {
     pub preset: Field<String>,
+    pub region: Field<String>,
     pub tenant: Field<String>,
     pub client_id: Field<String>,
     pub client_secret: Field<Secret>,
     pub client_secret_expires: Field<toml::value::Datetime>,
-    pub certificate: Later,
+    pub certificate: Field<ClientCertificate>,
+    pub assertion: Field<Secret>,
+    pub service_account: Field<Secret>,
+    pub allow_password_grant: Field<bool>,
     pub flow: Field<Flow>,
     pub issuer: Field<String>,
     pub authorize_url: Field<String>,
     pub token_url: Field<String>,
-    pub device_url: Later,
+    pub device_url: Field<String>,
     pub revoke_url: Field<String>,
     pub redirect_url: Field<String>,
     pub scopes: Field<Vec<Spanned<String>>>,
@@ -109,16 +113,18 @@ pub struct Provider {
     pub egress: Field<Egress>,
 }
 
-/// `flow = "…"`, with the ones that are to come.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Flow {
-    AuthorizationCode,
-    ClientCredentials,
-    DeviceCode,
-    ServiceAccount,
-    Password,
-    ManagedIdentity,
+/// `certificate = { file = "…", key = { file = "…" } }` of a provider
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table like { file = \"app.pem\", key = { file = \"app.key\" } }"
+)]
+pub struct ClientCertificate {
+    pub file: Field<String>,
+    pub key: Field<Secret>,
+    pub algorithm: Field<SigningAlgorithm>,
 }
 
 /// `imap = { host = "…", port = 993, tls = "implicit" }`
@@ -150,8 +156,23 @@ pub struct Listener {
     pub tls: Field<LocalTls>,
     pub certificate: Field<Certificate>,
     pub allow_plaintext_from: Field<OneOrMany>,
-    pub proxy_protocol_from: Later,
+    pub proxy_protocol_from: Field<OneOrMany>,
+    pub without_login: Field<WithoutLogin>,
     pub on_unavailable: Field<OnUnavailable>,
+}
+
+/// `without-login = { account = "…", from = ["…"] }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table like { account = \"scanner@example.com\", from = [\"192.168.1.20\"] }"
+)]
+pub struct WithoutLogin {
+    pub account: Field<String>,
+    pub from: Field<OneOrMany>,
+    pub senders: Field<OneOrMany>,
 }
 
 /// `certificate = { file = "…", key = { file = "…" } }`

@@ -1,6 +1,6 @@
 //! What our three small servers have in common: input, output, counters, and how a conversation ends.
 
-use super::framing::{self, Input};
+use super::framing::Input;
 use super::{Bounds, Ending, LocalEvent, Outgoing, Privacy, Profile, SASL_LINE, Step};
 
 /// The common part of a local machine.
@@ -122,7 +122,7 @@ pub(super) fn step(clerk: &mut impl Clerk) -> Step<LocalEvent> {
             return Step::Send(desk.out.take());
         }
         if desk.ending.is_none() && expects_command {
-            desk.ending = framing::intruder(desk.input.bytes());
+            desk.ending = desk.input.intruder();
         }
         if let Some(ending) = desk.ending {
             return Step::Event(LocalEvent::Close(ending));

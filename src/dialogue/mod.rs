@@ -5,7 +5,7 @@
 //! 1. It takes bytes and verdicts, and gives [`Step`]s. It is drained until it needs input before anybody waits on a socket.
 //! 2. It owns framing: it may hold bytes beyond the current message, and hands them over at the end; the relay sends them first.
 //! 3. Input that is buffered when TLS starts is a failure, never discarded.
-//! 4. Credentials park a [`Local`] machine. Only an acceptance, which needs the [`LoggedIn`] that a successful upstream login
+//! 4. Credentials, or mail without any, park a [`Local`] machine. Only an acceptance, which needs the [`LoggedIn`] that a successful upstream login
 //!    makes, or a refusal, which needs a [`Failure`], resumes it; so a mail program hears success only after the provider said so.
 //! 5. Every buffer has a bound, which is an argument; reaching it is a step, checked in every state.
 //! 6. No clock: the driver times each stage and tells the machine with [`Local::interrupt`].
@@ -135,6 +135,9 @@ pub enum LocalEvent {
     /// STARTTLS or STLS, with nothing behind it. If nothing has come in the meantime either, this is to be sent in clear and the
     /// handshake made; then [`Local::tls_started`].
     StartTls(Outgoing),
+    /// Mail from somebody who need not log in ([`Local::waive_login`]); the machine is parked as for a login. The command is still
+    /// held: an acceptance hands it over, a refusal answers it.
+    Mail,
     /// The conversation is over; everything that had to be said has been given out.
     Close(Ending),
 }
@@ -146,6 +149,9 @@ pub trait Local: Machine<Event = LocalEvent> {
 
     /// The capability list that this mail program was shown.
     fn promised(&self) -> Option<&Profile>;
+
+    /// Said before anything else: this peer may send mail without a login (SMTP). It may log in all the same.
+    fn waive_login(&mut self) {}
 
     /// Whether the mail program used a command that needs a login.
     fn missed_login(&self) -> bool;
@@ -161,10 +167,10 @@ pub trait Local: Machine<Event = LocalEvent> {
         None
     }
 
-    /// Answers [`LocalEvent::Credentials`] with a refusal; the conversation goes on where the protocol allows it.
+    /// Answers [`LocalEvent::Credentials`] or [`LocalEvent::Mail`] with a refusal; the conversation goes on where the protocol allows it.
     fn refuse(&mut self, failure: &Failure);
 
-    /// Answers [`LocalEvent::Credentials`] with success: the reply, and what the mail program has sent beyond its login.
+    /// Answers [`LocalEvent::Credentials`] or [`LocalEvent::Mail`] with success: the reply, and what the mail program has sent beyond its login.
     fn accept(self: Box<Self>, login: &LoggedIn) -> Result<Opening, Ending>;
 
     /// Ends the conversation from outside, whatever its state.
@@ -210,6 +216,11 @@ pub enum Ending {
         "bytes in clear came behind STARTTLS; somebody between the mail program and here may have put them in, so the connection was closed"
     )]
     Injected,
+    /// A PROXY protocol header from somebody who is not expected to send one.
+    #[error(
+        "the peer sent a PROXY protocol header, which is taken only from the addresses in the listener's proxy-protocol-from"
+    )]
+    ProxyHeader,
     /// Octets that would have been chunks of a message.
     #[error(
         "the mail program sent message data before logging in; is authentication switched on in it?"
@@ -338,6 +349,16 @@ impl LoggedIn {
     /// What the provider sent beyond its success reply.
     pub fn leftovers(&self) -> &[u8] {
         &self.leftovers
+    }
+}
+
+#[cfg(test)]
+impl Outgoing {
+    /// What a test of later stages pretends that somebody said.
+    pub(crate) fn holding(bytes: &[u8]) -> Self {
+        let mut outgoing = Self::default();
+        outgoing.push(bytes);
+        outgoing
     }
 }
 

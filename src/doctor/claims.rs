@@ -196,10 +196,13 @@ fn audience(claims: &Claims, need: &Need<'_>) -> Option<Told> {
     Some(wrong(
         claims,
         &format!("the token is for {whose}, and Exchange takes only tokens that are for itself"),
-        format!(
-            "Ask for https://outlook.office.com/… `scopes` and for no others, then: mailwicket authorize {}",
-            need.address
-        ),
+        match claims.is_applications() {
+            true => "Set `scopes` to [\"https://outlook.office365.com/.default\"]".to_owned(),
+            false => format!(
+                "Ask for https://outlook.office.com/… `scopes` and for no others, then: mailwicket authorize {}",
+                need.address
+            ),
+        },
     ))
 }
 

@@ -82,13 +82,9 @@ impl<'a> Walk<'a> {
     fn config(&mut self) {
         let begun = Instant::now();
         let provider = &self.account.provider;
-        let secret = match &provider.client_secret {
-            None => Ok("no client secret".to_owned()),
-            Some(source) => source.read().map(|_| "client secret readable".to_owned()),
-        };
         let way = provider.way_out();
         let way = way.map_or_else(String::new, |way| format!("; {way}"));
-        let told = match secret {
+        let told = match provider.look_at_credentials() {
             Ok(secret) => Told::well(format!(
                 "provider {}, {}, {secret}{way}",
                 provider.name,
@@ -96,7 +92,7 @@ impl<'a> Walk<'a> {
             )),
             Err(error) => Told::failed(
                 Cause::Config,
-                error.to_string(),
+                error,
                 "Mend it in the configuration, or at the place that it names",
             ),
         };

@@ -15,6 +15,8 @@ pub(super) struct Metadata {
     pub(super) authorization_endpoint: Option<Url>,
     pub(super) token_endpoint: Option<Url>,
     pub(super) revocation_endpoint: Option<Url>,
+    /// RFC 8628 §4.
+    pub(super) device_authorization_endpoint: Option<Url>,
     /// RFC 9207 §3: every redirect carries `iss`.
     #[serde(default, rename = "authorization_response_iss_parameter_supported")]
     pub(super) issuer_in_redirect: bool,
@@ -60,6 +62,7 @@ fn check(metadata: Metadata, url: &Url, issuer: &str) -> Result<Metadata, OAuthE
         &metadata.authorization_endpoint,
         &metadata.token_endpoint,
         &metadata.revocation_endpoint,
+        &metadata.device_authorization_endpoint,
     ];
     for endpoint in endpoints.into_iter().flatten() {
         let host = endpoint.host_str().unwrap_or_default();

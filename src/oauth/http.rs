@@ -35,6 +35,10 @@ const EXCERPT: usize = 120;
 /// A clock this far from the provider's is worth a warning: signed assertions will soon fail.
 const SKEW_WORTH_A_WARNING: i64 = 60;
 
+/// The metadata service of a machine in a cloud. It speaks http only, over a link that ends in the host below the machine; and no
+/// proxy could reach it.
+pub const METADATA_SERVICE: &str = "169.254.169.254";
+
 /// An HTTP client that speaks to one provider. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
@@ -419,7 +423,9 @@ fn http_date(value: &HeaderValue) -> Option<Timestamp> {
 fn is_safe(uri: &Uri) -> bool {
     match uri.scheme_str() {
         Some("https") => true,
-        Some("http") => uri.host().is_some_and(is_loopback),
+        Some("http") => uri
+            .host()
+            .is_some_and(|host| is_loopback(host) || host == METADATA_SERVICE),
         _ => false,
     }
 }
@@ -499,6 +505,8 @@ mod tests {
             ("http://127.0.0.1:8080/token", true),
             ("http://[::1]/token", true),
             ("http://localhost/token", true),
+            ("http://169.254.169.254/metadata", true),
+            ("http://169.254.169.253/metadata", false),
             ("http://login.example/token", false),
             ("http://127.0.0.1.example/token", false),
             ("http://localhost.example/token", false),

@@ -6,9 +6,11 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
+use super::proof::Proof;
 use super::response::RawError;
 use super::secrets::Secrets;
-use super::{OAuth, OAuthError, exposed};
+use super::{OAuth, OAuthError};
+use crate::config::Preset;
 
 /// What kind of token is given back (RFC 7009 §2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,8 @@ impl OAuth {
             return Ok(provider.revoke_url.clone());
         }
         // Entra publishes none, so there is nothing to ask for.
-        if provider.issuer.is_none() || provider.preset.as_deref() == Some("microsoft") {
+        let preset = provider.preset.as_deref().and_then(Preset::named);
+        if provider.issuer.is_none() || preset.is_some_and(Preset::is_microsoft) {
             return Ok(None);
         }
         Ok(self.metadata().await?.revocation_endpoint.clone())
@@ -65,9 +68,9 @@ impl OAuth {
         token: &SecretString,
         kind: TokenKind,
     ) -> Result<Revocation, OAuthError> {
-        let secret = self.secret().await?;
-        let secrets = Secrets::new([token.expose_secret(), exposed(&secret)]);
-        let body = self.revocation_form(token, kind, secret.as_ref());
+        let proof = self.proof().await?;
+        let secrets = Secrets::new([token.expose_secret(), proof.exposed()]);
+        let body = self.revocation_form(token, kind, &proof);
         let request = ::http::Request::post(url.as_str())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(body.as_bytes().to_vec())
@@ -89,20 +92,18 @@ impl OAuth {
         }
     }
 
-    /// The client's secret goes into the body, as for tokens.
+    /// The application's proof goes into the body, as for tokens.
     fn revocation_form(
         &self,
         token: &SecretString,
         kind: TokenKind,
-        secret: Option<&SecretString>,
+        proof: &Proof,
     ) -> Zeroizing<String> {
         let mut form = Serializer::new(String::new());
         form.append_pair("token", token.expose_secret())
             .append_pair("token_type_hint", kind.hint())
             .append_pair("client_id", &self.provider.client_id);
-        if let Some(secret) = secret {
-            form.append_pair("client_secret", secret.expose_secret());
-        }
+        form.extend_pairs(proof.parameters());
         Zeroizing::new(form.finish())
     }
 }

@@ -1,4 +1,4 @@
-//! The check of the local password: the only place that makes [`Verified`].
+//! The check of the local password, and of addresses that need none: the only place that makes [`Verified`].
 //!
 //! It knows logins, hashes and time, and nothing of tokens or of what the protocols say. A stranger learns nothing from it: an
 //! unknown login, an account without passwords, a password that is not good from here and a wrong password take the same path, cost
@@ -9,6 +9,7 @@
 //! Hashes differ in what they cost, and accounts in how many they have. While the queue is long that shows, so an unknown login is
 //! checked against the passwords of some account, always the same one, and refused whatever comes of it.
 
+mod address;
 mod candidates;
 mod hash;
 mod learning;
@@ -30,13 +31,14 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
+pub use address::vouch;
 pub use hash::{HashError, generate, hash};
 pub use learning::{Window, cancel as cancel_learning, open as open_learning};
 pub use named::{Kept, NamedError, NamedPassword, add, list, read, remove};
 pub use scheme::{Scheme, Unfit};
 pub use uses::{GRANULARITY, LastUses, Use, Uses, last_uses};
 
-use crate::config::{Account, Provider};
+use crate::config::{Account, Provider, Senders};
 use crate::dialogue::Credentials;
 use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
@@ -54,16 +56,22 @@ pub const MAX_PER_ACCOUNT: usize = 16;
 /// Far more than logins under way at once, so that two different ones rarely share a lane.
 const LANES: usize = 64;
 
-/// Proof that somebody presented a right password for an account; the only key to a token.
+/// Proof that somebody presented a right password for an account, or came from an address that needs none; the only key to a token.
 #[derive(Clone, Debug)]
 pub struct Verified {
     account: Arc<Account>,
+    senders: Option<Arc<Senders>>,
 }
 
 impl Verified {
     /// The account that was opened.
     pub fn account(&self) -> &Arc<Account> {
         &self.account
+    }
+
+    /// What may stand in MAIL FROM, where the mailbox was not opened for everything.
+    pub fn senders(&self) -> Option<&Arc<Senders>> {
+        self.senders.as_ref()
     }
 }
 
@@ -244,7 +252,10 @@ impl Passwords {
         let outcome = self.check(&attempt).await;
         self.count(&outcome);
         match outcome {
-            Ok(account) => Ok(Verified { account }),
+            Ok(account) => Ok(Verified {
+                account,
+                senders: None,
+            }),
             Err(refusal) => {
                 sleep_until(start + self.delay.draw()).await;
                 Err(refusal.into())

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -36,6 +36,24 @@ pub(super) struct Conversation<'a> {
     is_open: bool,
 }
 
+/// What a mail program wants to be let in with.
+pub(super) enum Claim {
+    /// A login and its password.
+    Login(Credentials),
+    /// Its address: it sends mail without logging in.
+    Address,
+}
+
+impl Claim {
+    /// How the log names who it was.
+    fn name(&self) -> String {
+        match self {
+            Self::Login(credentials) => credentials.login.escape_debug().to_string(),
+            Self::Address => "(without login)".to_owned(),
+        }
+    }
+}
+
 /// Why a connection never came to `relay`.
 #[derive(Debug)]
 pub(super) enum End {
@@ -50,11 +68,24 @@ pub(super) enum End {
 }
 
 impl<'a> Conversation<'a> {
-    pub(super) fn begin(counter: &'a Counter, privacy: Privacy) -> Self {
+    /// `source` may be known by its address.
+    pub(super) fn begin(counter: &'a Counter, privacy: Privacy, source: IpAddr) -> Self {
         let profile = counter.profiles.known(&counter.dialler);
+        let Listener {
+            protocol,
+            without_login,
+            ..
+        } = &*counter.listener;
+        let mut machine = dialogue::local(*protocol, counter.bounds, privacy, profile);
+        if without_login
+            .as_ref()
+            .is_some_and(|terms| terms.covers(source))
+        {
+            machine.waive_login();
+        }
         Self {
             counter,
-            machine: dialogue::local(counter.listener.protocol, counter.bounds, privacy, profile),
+            machine,
             deadline: Instant::now() + counter.timeouts.before_login,
             is_open: true,
         }
@@ -70,14 +101,12 @@ impl<'a> Conversation<'a> {
         self.machine.promised().cloned()
     }
 
-    /// Talks until credentials are in hand.
-    pub(super) async fn credentials(
-        &mut self,
-        local: &mut LocalStream,
-    ) -> Result<Credentials, End> {
+    /// Talks until credentials are in hand, or a device that needs none begins to send.
+    pub(super) async fn claim(&mut self, local: &mut LocalStream) -> Result<Claim, End> {
         loop {
             match self.event(local).await? {
-                LocalEvent::Credentials(credentials) => return Ok(credentials),
+                LocalEvent::Credentials(credentials) => return Ok(Claim::Login(credentials)),
+                LocalEvent::Mail => return Ok(Claim::Address),
                 LocalEvent::Close(ending) => return Err(End::Ended(ending)),
                 LocalEvent::StartTls(reply) => {
                     timed(Stage::Tls, self.start_tls(local, &reply)).await?;
@@ -162,14 +191,14 @@ impl<'a> Conversation<'a> {
         &mut self,
         local: &mut LocalStream,
         failure: &Failure,
-        credentials: &Credentials,
+        claim: &Claim,
         source: SocketAddr,
     ) -> Result<(), End> {
         tracing::warn!(
             stage = %failure.stage,
             outcome = "refused",
             code = failure.cause.code(),
-            login = %credentials.login.escape_debug(),
+            login = %claim.name(),
             source = %source.ip(),
             detail = failure.detail,
             "login failed"
@@ -247,6 +276,13 @@ impl End {
             }
             Self::Insecure(error) => {
                 tracing::debug!(stage = %Stage::Tls, %source, %protocol, %error, "no secured connection");
+            }
+            Self::Ended(ending @ Ending::ProxyHeader) => {
+                let remedy = format!(
+                    "if this peer is your proxy, write: proxy-protocol-from = [\"{}\"]",
+                    source.ip()
+                );
+                tracing::warn!(stage = %Stage::Dialogue, code = "MW-PROXY", %source, %protocol, reason = %ending, %remedy, "connection closed before a login");
             }
             Self::Ended(Ending::Interrupted(
                 interruption @ (Interruption::Plaintext | Interruption::ExpectedTls),

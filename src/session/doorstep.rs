@@ -27,6 +27,9 @@ pub(super) async fn enter(
             local.secure(&counter.terms).await.map_err(End::Insecure)?;
             Ok(Privacy::Secured)
         }
+        Beginning::Refused(_) if local.begins_with_proxy_header().await => {
+            Err(End::Ended(Ending::ProxyHeader))
+        }
         Beginning::Refused(interruption) => {
             let words = dialogue::farewell(counter.listener.protocol, interruption);
             say(local, words).await;

@@ -2,8 +2,9 @@
 
 mod conversation;
 mod doorstep;
+mod guarded;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -12,18 +13,18 @@ use tokio_util::sync::CancellationToken;
 use crate::accept::Stranger;
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
-use crate::dialogue::{
-    Bounds, Credentials, FirstReply, Heard, LoggedIn, Login, Opening, Privacy, Profile,
-};
+use crate::dialogue::smtp::SenderGuard;
+use crate::dialogue::{Bounds, FirstReply, Heard, LoggedIn, Login, Opening, Privacy, Profile};
 use crate::failure::{Cause, Failure};
 use crate::observe::{Counters, timed};
-use crate::password::{Passwords, Verified};
+use crate::password::{Passwords, Verified, vouch};
 use crate::profiles::Profiles;
 use crate::relay::{Ear, relay};
 use crate::stage::Stage;
 use crate::tls::{LocalStream, Terms};
 use crate::token::{AccessToken, Tokens};
-use conversation::{Conversation, End};
+use conversation::{Claim, Conversation, End};
+use guarded::Guarded;
 
 /// What the sessions of a listener share.
 pub struct Counter {
@@ -62,6 +63,8 @@ struct Shown {
 /// A connection that has passed `login`: the proof of it, and what it opened.
 struct Opened {
     account: Arc<Account>,
+    /// Watches who a session without a login sends as.
+    guard: Option<SenderGuard>,
     upstream: UpstreamStream,
     logged_in: LoggedIn,
 }
@@ -96,11 +99,11 @@ async fn admit(
     source: SocketAddr,
     place: Stranger,
 ) -> Result<(Opened, Opening), End> {
-    let mut conversation = Conversation::begin(counter, privacy);
+    let mut conversation = Conversation::begin(counter, privacy, source.ip());
     let mut place = Some(place);
     loop {
-        let talking = timed(Stage::Dialogue, conversation.credentials(local));
-        let credentials = talking.await.inspect_err(|_| {
+        let talking = timed(Stage::Dialogue, conversation.claim(local));
+        let claim = talking.await.inspect_err(|_| {
             conversation.note_missing_tls(source);
             conversation.note_missing_login(source);
         })?;
@@ -108,17 +111,13 @@ async fn admit(
             name: conversation.name(),
             promised: conversation.promised(),
         };
-        let login = open(counter, &credentials, source, &shown, &mut place);
+        let login = open(counter, &claim, source.ip(), &shown, &mut place);
         match conversation.attend(local, login).await? {
             Ok(opened) => {
                 let opening = conversation.accept(&opened.logged_in)?;
                 return Ok((opened, opening));
             }
-            Err(failure) => {
-                conversation
-                    .refuse(local, &failure, &credentials, source)
-                    .await?
-            }
+            Err(failure) => conversation.refuse(local, &failure, &claim, source).await?,
         }
     }
 }
@@ -126,18 +125,12 @@ async fn admit(
 /// `password`, then `token` and `dial` side by side, then `login`, with one renewal if the provider refused the token.
 async fn open(
     counter: &Counter,
-    credentials: &Credentials,
-    source: SocketAddr,
+    claim: &Claim,
+    source: IpAddr,
     shown: &Shown,
     place: &mut Option<Stranger>,
 ) -> Result<Opened, Failure> {
-    let Listener {
-        protocol, provider, ..
-    } = &*counter.listener;
-    let verifying = counter
-        .passwords
-        .verify(credentials, provider, *protocol, source.ip());
-    let verified = timed(Stage::Password, verifying).await?;
+    let verified = timed(Stage::Password, verify(counter, claim, source)).await?;
     *place = None; // no stranger any more: a provider that hangs must not keep strangers of other listeners out
     let opened = open_upstream(counter, &verified, shown).await;
     opened.inspect_err(|failure| {
@@ -145,6 +138,25 @@ async fn open(
             .counters
             .failed(&verified.account().address, failure)
     })
+}
+
+/// What a mail program presents, or where it is.
+async fn verify(counter: &Counter, claim: &Claim, source: IpAddr) -> Result<Verified, Failure> {
+    let Listener {
+        protocol,
+        provider,
+        without_login,
+        ..
+    } = &*counter.listener;
+    match claim {
+        Claim::Login(credentials) => {
+            let passwords = &counter.passwords;
+            passwords
+                .verify(credentials, provider, *protocol, source)
+                .await
+        }
+        Claim::Address => vouch(without_login.as_ref(), source),
+    }
 }
 
 /// The part of [`open`] that has a name to log in with.
@@ -195,6 +207,9 @@ async fn login(
     token: &AccessToken,
 ) -> Result<Opened, LoginFailure> {
     let account = Arc::clone(verified.account());
+    let guard = verified
+        .senders()
+        .map(|senders| SenderGuard::new(Arc::clone(senders), dialled.profile()));
     let login = Login {
         identity: account.identity.of(counter.listener.protocol),
         token,
@@ -205,6 +220,7 @@ async fn login(
     let (upstream, logged_in) = timed(Stage::Login, dialled.login(&login)).await?;
     Ok(Opened {
         account,
+        guard,
         upstream,
         logged_in,
     })
@@ -214,6 +230,7 @@ async fn login(
 async fn carry(counter: &Counter, mut local: LocalStream, opened: Opened, opening: Opening) {
     let Opened {
         account,
+        guard,
         mut upstream,
         logged_in,
     } = opened;
@@ -221,7 +238,15 @@ async fn carry(counter: &Counter, mut local: LocalStream, opened: Opened, openin
     tracing::info!(stage = %Stage::Login, outcome = "ok", account = account.address, "logged in");
     let end = counter.kill.cancelled();
     let ear = ear(counter, &account);
-    let (traffic, result) = relay(&mut local, &mut upstream, &opening, &logged_in, ear, end).await;
+    let (traffic, result) = match guard {
+        None => relay(&mut local, &mut upstream, &opening, &logged_in, ear, end).await,
+        Some(guard) => {
+            let (mut guarded, opening) = Guarded::new(&mut local, guard, opening);
+            let carried = relay(&mut guarded, &mut upstream, &opening, &logged_in, ear, end).await;
+            guarded.part(&account).await;
+            carried
+        }
+    };
     session.ended(traffic);
     conversation::part(&mut local).await;
     match result {

@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use super::handshake::HandshakeError;
 use super::server::Terms;
 use super::{Gather, hello};
+use crate::accept::proxy;
 use crate::stage::Stage;
 
 /// Octets of a ClientHello that are looked at; those that say the interesting things are short.
@@ -50,6 +51,19 @@ impl LocalStream {
             Ok(Ok(1)) => Some(first[0]),
             _ => None,
         }
+    }
+
+    /// Whether what has come so far is the beginning of a PROXY header.
+    pub async fn begins_with_proxy_header(&self) -> bool {
+        let Inner::Clear(socket) = &self.0 else {
+            return false;
+        };
+        let mut start = [0; proxy::V2.len()];
+        // What has come is there at once.
+        let Ok(Ok(count)) = timeout(Duration::ZERO, socket.peek(&mut start)).await else {
+            return false;
+        };
+        start[..count].starts_with(proxy::V1) || start[..count] == *proxy::V2
     }
 
     /// Whether something has come that nobody has read. It asks the system: the runtime may not know yet.

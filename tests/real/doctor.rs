@@ -169,7 +169,7 @@ fn a_token_for_another_audience_is_named_before_the_mail_server_refuses_it() {
         words(claims, "detail").starts_with("the token is for Microsoft Graph"),
         "{claims:#}"
     );
-    assert!(words(claims, "remedy").contains("https://outlook.office.com/…"));
+    assert!(words(claims, "remedy").contains("https://outlook.office365.com/.default"));
     for protocol in PROTOCOLS {
         assert_eq!(step(&steps, protocol, "login")["ok"], false);
     }

@@ -13,7 +13,7 @@ use crate::wait::{eventually, program, succeeds};
 use crate::wicket::{PASSWORD, Plan};
 
 fn scene(name: &str, listener: &'static str) -> Scene {
-    Scene::of(name, Plan::new().listener(listener))
+    Scene::of(name, Plan::new().listeners(listener))
 }
 
 /// Every way on one port.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -153,6 +153,11 @@ impl House {
     /// A file beside the configuration.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// A visit from another address of this machine.
+    pub fn visit_from(&self, source: Ipv4Addr) -> MailProgram {
+        MailProgram::connect_from(source, self.address)
     }
 
     /// Waits until the log has these words.

@@ -12,11 +12,13 @@ mod sign_in;
 mod upstream;
 mod words;
 
+mod devices;
 mod doctor;
 mod egress;
 mod hostile_servers;
 mod local_tls;
 mod logins;
+mod proxied;
 mod refusals;
 mod relaying;
 mod secrecy;

@@ -111,6 +111,9 @@ impl Setting {
             out: &mut out,
             err: &mut words,
             lines: None,
+            // The sandbox signs in by a browser only.
+            password: || Err(std::io::ErrorKind::Unsupported.into()),
+            shows_pictures: false,
             open: |_| false,
         };
         let args = authorize::Args::for_account(ADDRESS);

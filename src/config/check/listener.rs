@@ -6,12 +6,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use serde_spanned::Spanned;
 
 use super::super::problem::Problem;
 use super::super::shape::{self, Field};
-use super::super::{CertificateFiles, Listener, LocalTls, Provider, SecretSource};
+use super::super::{Account, CertificateFiles, Listener, LocalTls, Provider, SecretSource};
 use super::{Checker, Providers, value};
 use crate::protocol::Protocol;
 
@@ -21,6 +20,7 @@ impl Checker {
         &mut self,
         tables: Vec<Spanned<shape::Listener>>,
         providers: &Providers,
+        accounts: &[Arc<Account>],
         console: Option<&Spanned<SocketAddr>>,
     ) -> Vec<Arc<Listener>> {
         let mut taken: BTreeSet<SocketAddr> = console
@@ -29,7 +29,7 @@ impl Checker {
             .collect();
         let listeners = tables
             .into_iter()
-            .map(|table| self.listener(table, providers, &mut taken));
+            .map(|table| self.listener(table, providers, accounts, &mut taken));
         listeners.flatten().map(Arc::new).collect()
     }
 
@@ -37,11 +37,11 @@ impl Checker {
         &mut self,
         table: Spanned<shape::Listener>,
         providers: &Providers,
+        accounts: &[Arc<Account>],
         taken: &mut BTreeSet<SocketAddr>,
     ) -> Option<Listener> {
         let span = table.span();
         let shape = table.into_inner();
-        self.later(&shape.proxy_protocol_from, "`proxy-protocol-from`");
         let protocol = self.required(
             shape.protocol,
             &span,
@@ -59,10 +59,18 @@ impl Checker {
             .unwrap_or_default();
         let allowed = shape.allow_plaintext_from;
         self.plaintext(tls, allowed.as_ref().map(Spanned::span), &places);
-        let allow_plaintext_from = self.networks(allowed);
-        let certificate = self.certificate(shape.certificate, tls);
+        let allow_plaintext_from = self.networks(allowed, "allow-plaintext-from", None);
+        let certificate = self.server_certificate(shape.certificate, tls);
+        let proxy_protocol_from = self.networks(
+            shape.proxy_protocol_from,
+            "proxy-protocol-from",
+            Some("whoever is in it may claim to come from any address"),
+        );
         let protocol = protocol?.into_inner();
         let provider = provider?;
+        let without_login = shape
+            .without_login
+            .and_then(|table| self.without_login(table, protocol, &provider, accounts));
         self.must_serve(&provider, protocol, named_at.unwrap_or(span));
         Some(Listener {
             protocol,
@@ -75,6 +83,8 @@ impl Checker {
                 .on_unavailable
                 .map(Spanned::into_inner)
                 .unwrap_or_default(),
+            proxy_protocol_from,
+            without_login,
         })
     }
 
@@ -109,22 +119,7 @@ impl Checker {
         }
     }
 
-    fn networks(&mut self, field: Field<shape::OneOrMany>) -> Vec<IpNet> {
-        let Some(list) = field else { return Vec::new() };
-        if list.get_ref().0.is_empty() {
-            self.tell(
-                Problem::at(list.span(), "`allow-plaintext-from` names no network")
-                    .hint("write networks or addresses, as in [\"192.168.1.0/24\"], or remove it"),
-            );
-        }
-        let texts = list.into_inner().0;
-        texts
-            .iter()
-            .filter_map(|text| self.ok(value::network(text)))
-            .collect()
-    }
-
-    fn certificate(
+    fn server_certificate(
         &mut self,
         field: Field<shape::Certificate>,
         tls: LocalTls,

@@ -3,8 +3,11 @@
 //! A check that finds a problem tells it and goes on with any value at hand: as soon as there is one problem, no `Config` is made.
 
 mod account;
+mod credential;
+mod device;
 mod egress;
 mod listener;
+mod network;
 mod provider;
 mod scope;
 mod settings;
@@ -67,8 +70,8 @@ impl Checker {
         let ca_names = self.ca_names(file.ca);
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
-        let listeners = self.listeners(file.listener, &providers, console.as_ref());
         let accounts = self.accounts(file.account, &providers);
+        let listeners = self.listeners(file.listener, &providers, &accounts, console.as_ref());
         let timeouts = self.timeouts(file.timeouts);
         let limits = self.limits(file.limits);
         let log = self.log(file.log);

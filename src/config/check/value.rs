@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde_spanned::Spanned;
 
@@ -124,20 +123,6 @@ pub fn loopback_address(text: &Spanned<String>) -> Checked<SocketAddr> {
     Err(Problem::at(text.span(), message).hint("listen on 127.0.0.1 or [::1]"))
 }
 
-/// A network, or one address.
-pub fn network(text: &Spanned<String>) -> Checked<IpNet> {
-    let written = text.get_ref().trim();
-    let network = written
-        .parse::<IpNet>()
-        .ok()
-        .or_else(|| written.parse().ok().map(IpAddr::into));
-    network.map(|network| network.trunc()).ok_or_else(|| {
-        let message = format!("`{written}` is neither a network nor an address");
-        Problem::at(text.span(), message)
-            .hint("write it as in \"192.168.1.0/24\", \"fd00::/8\" or \"192.168.1.17\"")
-    })
-}
-
 /// What a certificate can be for.
 pub fn certificate_name(text: &Spanned<String>) -> Checked<CertificateName> {
     CertificateName::parse(text.get_ref()).ok_or_else(|| {
@@ -221,6 +206,7 @@ fn looks_like_sample(text: &str) -> bool {
         "change-me",
         "replace-me",
         "client-id",
+        "application-id",
         "client-secret",
     ];
     framed || starts.iter().any(|start| lower.starts_with(start))
@@ -396,17 +382,6 @@ mod tests {
             hint.contains("127.0.0.1:1143") && hint.contains("[::1]:1143"),
             "{hint}"
         );
-    }
-
-    #[test]
-    fn networks_are_read_with_and_without_a_length() {
-        let read = |written: &str| network(&text(written)).map(|network| network.to_string());
-        assert_eq!(read("192.168.1.17/24").ok(), Some("192.168.1.0/24".into()));
-        assert_eq!(read("192.168.1.17").ok(), Some("192.168.1.17/32".into()));
-        assert_eq!(read("fd00::/8").ok(), Some("fd00::/8".into()));
-        for bad in ["", "lan", "10.0.0.0/33", "10.0.0", "*"] {
-            assert!(read(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct SmtpLocal {
     is_greeted: bool,
     /// What it said, where that is fit to be repeated.
     name: Option<String>,
+    /// Whether the mail program may send without a login.
+    is_waived: bool,
 }
 
 /// What comes next.
@@ -41,6 +43,8 @@ enum State {
     ExpectVerdict,
     /// [`Local::tls_started`].
     ExpectTls,
+    /// The answer to [`LocalEvent::Mail`]; the input begins with the command.
+    ExpectPassage,
 }
 
 impl State {
@@ -51,6 +55,7 @@ impl State {
             Self::ExpectProfile => "ExpectProfile",
             Self::ExpectVerdict => "ExpectVerdict",
             Self::ExpectTls => "ExpectTls",
+            Self::ExpectPassage => "ExpectPassage",
         }
     }
 }
@@ -65,6 +70,7 @@ impl SmtpLocal {
             state: State::ExpectCommand,
             is_greeted: false,
             name: None,
+            is_waived: false,
         }
     }
 
@@ -118,10 +124,11 @@ impl SmtpLocal {
             Command::Bdat => self
                 .desk
                 .part(replies::LOG_IN_FIRST, Ending::DataBeforeLogin),
-            Command::Mail if !self.desk.privacy.allows_login() => {
+            Command::Mail | Command::Later if !self.desk.privacy.allows_login() => {
                 self.secure_first(replies::SECURE_FIRST);
             }
-            Command::Mail => {
+            Command::Later if self.is_waived => self.desk.say(replies::MAIL_FIRST),
+            Command::Mail | Command::Later => {
                 self.desk.missed_login = true;
                 self.bad(replies::LOG_IN_FIRST);
             }
@@ -149,6 +156,18 @@ impl SmtpLocal {
             Privacy::Clear => self.bad("502 5.5.1 TLS is not available on this port.\r\n"),
         }
         None
+    }
+
+    /// Whether the input begins with a whole, sound MAIL. It is not used up: the provider's server must get it as it came.
+    fn begins_with_mail(&self) -> bool {
+        let line = self.desk.input.whole_line(self.desk.bounds.line);
+        line.is_some_and(|line| grammar::command(line) == Command::Mail)
+    }
+
+    /// Answers a MAIL that was held.
+    fn refuse_mail(&mut self, failure: &Failure) {
+        self.line(self.desk.bounds.line);
+        self.desk.say(&replies::refused_mail(failure));
     }
 
     fn greeted(&mut self, name: Option<&str>) {
@@ -213,7 +232,7 @@ impl Clerk for SmtpLocal {
     fn is_parked(&self) -> bool {
         matches!(
             self.state,
-            State::ExpectProfile | State::ExpectVerdict | State::ExpectTls
+            State::ExpectProfile | State::ExpectVerdict | State::ExpectPassage | State::ExpectTls
         )
     }
 
@@ -222,6 +241,11 @@ impl Clerk for SmtpLocal {
     }
 
     fn advance(&mut self) -> Option<LocalEvent> {
+        let may_send = self.is_waived && self.desk.privacy.allows_login();
+        if self.expects_command() && may_send && self.begins_with_mail() {
+            self.state = State::ExpectPassage;
+            return Some(LocalEvent::Mail);
+        }
         if self.expects_command() {
             let line = self.line(self.desk.bounds.line)?;
             return self.obey(&line);
@@ -267,6 +291,10 @@ impl Local for SmtpLocal {
         }
     }
 
+    fn waive_login(&mut self) {
+        self.is_waived = true;
+    }
+
     fn missed_login(&self) -> bool {
         self.desk.missed_login
     }
@@ -291,11 +319,14 @@ impl Local for SmtpLocal {
     }
 
     fn refuse(&mut self, failure: &Failure) {
-        if !matches!(self.state, State::ExpectVerdict) {
-            return;
+        match std::mem::replace(&mut self.state, State::ExpectCommand) {
+            State::ExpectVerdict => self.desk.say(&replies::refusal(failure)),
+            State::ExpectPassage => self.refuse_mail(failure),
+            other => {
+                self.state = other;
+                return;
+            }
         }
-        self.state = State::ExpectCommand;
-        self.desk.say(&replies::refusal(failure));
         match failure.cause {
             Cause::Password => self
                 .desk
@@ -311,7 +342,9 @@ impl Local for SmtpLocal {
             return Err(Ending::SecondLogin);
         }
         let mut reply = self.desk.out.take();
-        reply.push(&login.reply);
+        if !matches!(self.state, State::ExpectPassage) {
+            reply.push(&login.reply); // nobody asked for it otherwise
+        }
         Ok(Opening { reply, leftovers })
     }
 

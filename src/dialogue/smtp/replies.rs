@@ -36,6 +36,18 @@ pub(super) fn refusal(failure: &Failure) -> String {
     format!("{status} {} ({})\r\n", cause.words(), cause.code())
 }
 
+/// The answer to MAIL from somebody who need not log in, where no session with the provider came of it. 454 is for AUTH alone
+/// (RFC 4954 §6); 451 says as much here.
+pub(super) fn refused_mail(failure: &Failure) -> String {
+    match failure.cause {
+        Cause::Password => LOG_IN_FIRST.to_owned(), // who may send without it is looked up before; this is for good measure
+        _ => refusal(failure).replacen("454", "451", 1),
+    }
+}
+
+/// The answer to a command that must come behind MAIL, from somebody who need not log in.
+pub(super) const MAIL_FIRST: &str = "503 5.5.1 Send MAIL first.\r\n";
+
 /// The answer to EHLO when the provider cannot be asked; no keyword is ever guessed.
 pub(super) fn no_profile(failure: &Failure) -> String {
     format!(

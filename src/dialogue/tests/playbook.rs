@@ -162,6 +162,29 @@ impl Client {
         self.presents("", "");
     }
 
+    /// How the conversation has ended, if it has.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        match self.record.events.front() {
+            Some(LocalEvent::Close(ending)) => Some(*ending),
+            _ => None,
+        }
+    }
+
+    /// It need not log in.
+    pub(super) fn known(mut self) -> Self {
+        self.machine.waive_login();
+        self
+    }
+
+    /// It has begun to send without a login.
+    #[track_caller]
+    pub(super) fn sends(&mut self) {
+        match self.record.events.pop_front() {
+            Some(LocalEvent::Mail) => {}
+            other => panic!("no mail but {other:?}"),
+        }
+    }
+
     pub(super) fn refused(&mut self, cause: Cause) {
         self.machine.refuse(&failure(cause));
         self.says("");

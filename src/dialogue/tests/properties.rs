@@ -280,6 +280,7 @@ fn serve(protocol: Protocol, input: &[u8], cuts: &[usize], verdicts: &[Verdict])
                 seen.happens("NeedProfile".to_owned());
                 machine.profile(Ok(&profile(protocol, &["IMAP4rev1"])));
             }
+            Step::Event(LocalEvent::Mail) => panic!("nobody has waived the login"),
             Step::Event(LocalEvent::Credentials(credentials)) => {
                 let password = credentials.password.expose_secret();
                 seen.happens(format!("{:?} {password:?}", credentials.login));

@@ -593,6 +593,51 @@ async fn a_broken_registration_stops_all_its_accounts() {
 }
 
 #[tokio::test]
+async fn a_mailbox_that_a_service_account_may_not_open_holds_no_other_back() {
+    let good = Reply::json(200, r#"{"access_token":"app","expires_in":3600}"#);
+    let endpoint = Endpoint::replying(vec![refusal("unauthorized_client"), good]).await;
+    let (_, key) = crate::config::testing::made(&rcgen::PKCS_RSA_SHA256);
+    let file = serde_json::json!({
+        "type": "service_account",
+        "client_email": "mail@lab.iam.gserviceaccount.com",
+        "private_key": key,
+    });
+    let mut registration = provider(&endpoint.url);
+    registration.flow = Flow::ServiceAccount;
+    registration.service_account = Some(SecretSource::Inline(file.to_string().into()));
+    let registration = Arc::new(registration);
+    let bench = Bench::without_grant(endpoint, account_of(&registration, ALICE));
+    let failure = bench.login().await.expect_err("not hers");
+    assert_eq!(failure.cause, Cause::Config);
+    let bob = account_of(&registration, "bob@example.com");
+    let token = bench.tokens.obtain(&bob, Need::Login).await;
+    assert_eq!(token.expect("his").expose(), "app");
+}
+
+#[tokio::test]
+async fn two_hundred_logins_of_an_application_make_one_request() {
+    let reply = Reply::json(200, r#"{"access_token":"app","expires_in":3600}"#);
+    let endpoint = Endpoint::replying(vec![reply.slow(Duration::from_millis(50))]).await;
+    for flow in [Flow::ClientCredentials, Flow::ManagedIdentity] {
+        let before = endpoint.hits();
+        let account = account_at(&endpoint.url, &format!("{}@x.example", flow.word()), |p| {
+            p.flow = flow;
+        });
+        let folder = tempfile::tempdir().expect("folder");
+        let tokens = Tokens::new(open(folder.path()), LIMIT);
+        let mut logins = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let (tokens, account) = (tokens.clone(), account.clone());
+            logins.spawn(async move { tokens.obtain(&account, Need::Login).await });
+        }
+        for outcome in logins.join_all().await {
+            assert_eq!(outcome.expect("a token").expose(), "app");
+        }
+        assert_eq!(endpoint.hits() - before, 1, "{flow:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_reload_looks_at_the_grant_anew_and_may_ask_again() {
     let mut bench = Bench::new(
         4000,
@@ -854,6 +899,8 @@ async fn nothing_secret_is_logged_at_the_most_verbose_level() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
+    // A place in the code that another test comes to first asks only that test's subscriber, which is none, unless there are two.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     // The test's runtime has one thread, so this sees the renewal's task and the HTTP client as well.
     let _logging = tracing::subscriber::set_default(subscriber);
     let echo = r#"{"error":"invalid_grant","error_description":"s3cretR and s3cretC"}"#;
