@@ -37,6 +37,10 @@ pub mod pool;
 pub mod profiles;
 pub mod vault;
 
+// Conversations in lines, for what stands beside the path.
+mod talk;
+mod wire;
+
 // Words that everybody shares.
 pub mod failure;
 pub mod protocol;

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use mailwicket::cli::man::{self, Page};
 use mailwicket::dialogue::{NOT_IN_CLEAR, TLS_FIRST};
+use mailwicket::doctor::Step;
 use mailwicket::failure::Cause;
 
 fn document(name: &str) -> String {
@@ -98,6 +99,17 @@ fn every_key_that_the_program_reads_is_documented() {
         missing.is_empty(),
         "docs/configuration.md does not mention {missing:?}"
     );
+}
+
+#[test]
+fn every_step_of_doctor_is_explained() {
+    let troubleshooting = document("docs/troubleshooting.md");
+    let commands = code_words(&document("docs/commands.md"));
+    for step in Step::ALL {
+        let row = format!("\n| `{}` | ", step.word());
+        assert!(troubleshooting.contains(&row), "{row}");
+        assert!(commands.contains(step.word()), "{}", step.word());
+    }
 }
 
 /// The words of a manual page, without the escapes of its language.

@@ -383,8 +383,20 @@ impl LoggedIn {
 pub struct UpstreamFailure {
     /// What can be done about it.
     pub kind: UpstreamFailureKind,
-    /// What was said, for the log: printable and bounded.
+    /// What was said, for the log: printable and bounded; the remedy behind it, if one is known.
     pub detail: String,
+    /// What to do next, where the words are known.
+    pub remedy: Option<&'static str>,
+}
+
+/// What an answer to a command after the login means, if its words are known: the token was good, and something is wrong all the same.
+pub fn after_login(said: &[u8]) -> Option<&'static str> {
+    refusals::after_login(said)
+}
+
+/// What a peer said, bounded and fit for people and logs.
+pub fn printable(said: &[u8]) -> String {
+    text::printable(said)
 }
 
 /// What can be done about an upstream failure.
@@ -401,10 +413,11 @@ pub enum UpstreamFailureKind {
 }
 
 impl UpstreamFailure {
-    fn unavailable(detail: impl Into<String>) -> Self {
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self {
             kind: UpstreamFailureKind::Unavailable,
             detail: detail.into(),
+            remedy: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 mod browser;
 mod clients;
 mod devices;
+mod doctor;
 mod egress;
 mod fail2ban;
 mod flows;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
@@ -83,13 +83,7 @@ impl House {
     /// Starts the program.
     pub fn start(plan: &Plan, port: u16) -> Self {
         let sign_in = SignIn::start(plan.tokens, plan.then);
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("mailwicket.toml");
-        fs::write(folder.path().join("ca.pem"), certificates::authority()).unwrap();
-        for (name, text) in &plan.files {
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-        fs::write(&config, configuration(plan, port, &sign_in.url)).unwrap();
+        let (folder, config) = laid_out(plan, port, &sign_in);
         let mut child = program()
             .arg("run")
             .args(["--log-level", "trace,mailwicket=trace", "--color", "never"])
@@ -256,6 +250,43 @@ fn gather(stream: impl Read + Send + 'static, log: Arc<Mutex<Vec<u8>>>) {
             log.lock().unwrap().append(&mut line);
         }
     });
+}
+
+/// A folder with the configuration and what it names.
+fn laid_out(plan: &Plan, port: u16, sign_in: &SignIn) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("mailwicket.toml");
+    fs::write(folder.path().join("ca.pem"), certificates::authority()).unwrap();
+    for (name, text) in &plan.files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    fs::write(&config, configuration(plan, port, &sign_in.url)).unwrap();
+    (folder, config)
+}
+
+/// Another command than `run`, to its end; it has given no secret away.
+#[track_caller]
+pub fn command(plan: &Plan, port: u16, words: &[&str]) -> Output {
+    let sign_in = SignIn::start(plan.tokens, plan.then);
+    let (folder, config) = laid_out(plan, port, &sign_in);
+    let output = program()
+        .args(words)
+        .arg("--config")
+        .arg(&config)
+        .env("HOME", folder.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    for secret in words::secrets() {
+        for trace in words::traces(&secret) {
+            let is_in = |text: &[u8]| words::contains(text, &trace);
+            assert!(
+                !is_in(&output.stdout) && !is_in(&output.stderr),
+                "{secret} was printed as {trace}"
+            );
+        }
+    }
+    output
 }
 
 fn configuration(plan: &Plan, port: u16, token_url: &str) -> String {

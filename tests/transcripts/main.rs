@@ -13,6 +13,7 @@ mod upstream;
 mod words;
 
 mod devices;
+mod doctor;
 mod egress;
 mod hostile_servers;
 mod limits;
