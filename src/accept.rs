@@ -1,15 +1,19 @@
 //! Local addresses, and a task for every connection.
 
+pub mod proxy;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use proxy::{Header, HeaderError};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -22,6 +26,9 @@ use crate::stage::Stage;
 const BACKLOG: u32 = 1024;
 /// How long to wait when the system has no more file descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// How long a proxy has for its header, which it sends with the connection.
+const HEADER: Duration = Duration::from_secs(5);
 
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +63,10 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         // On Unix this only skips the wait after a restart; elsewhere it would let another program share the port.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
+        if address.ip() == Ipv6Addr::UNSPECIFIED {
+            // Else it would take the port of 0.0.0.0 as well, on some systems, and both could not be listed.
+            SockRef::from(&socket).set_only_v6(true)?;
+        }
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
@@ -79,6 +90,12 @@ pub struct Stranger {
     sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
+/// The place of a connection whose source a proxy has yet to tell. It counts among all, and for no source: a proxy carries many.
+struct Unknown {
+    permit: OwnedSemaphorePermit,
+    session: OwnedSemaphorePermit,
+}
+
 impl Places {
     /// Places as the configuration allows them.
     pub fn new(limits: &Limits) -> Self {
@@ -90,9 +107,15 @@ impl Places {
         }
     }
 
-    fn take(&self, source: IpAddr) -> Option<(Stranger, OwnedSemaphorePermit)> {
+    fn take(&self) -> Option<Unknown> {
         let session = Arc::clone(&self.sessions).try_acquire_owned().ok()?;
         let permit = Arc::clone(&self.strangers).try_acquire_owned().ok()?;
+        Some(Unknown { permit, session })
+    }
+
+    /// The place of a connection whose source is known, unless it has too many.
+    fn settle(&self, place: Unknown, source: IpAddr) -> Option<(Stranger, OwnedSemaphorePermit)> {
+        let Unknown { permit, session } = place;
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let count = sources.entry(source).or_default();
         if *count >= self.per_source {
@@ -121,6 +144,7 @@ impl Drop for Stranger {
 }
 
 /// Where connections come in at one address.
+#[derive(Clone)]
 pub struct Door {
     /// What the next session is served with; a reload changes it.
     pub counter: watch::Receiver<Arc<Counter>>,
@@ -141,7 +165,7 @@ impl Door {
                 () = self.close.cancelled() => return,
             };
             match accepted {
-                Ok((local, source)) => self.admit(local, source),
+                Ok((local, peer)) => self.admit(local, peer),
                 Err(error) => {
                     // The connection, not the listener, is at fault; or the system is out of something for a while.
                     tracing::warn!(stage = %Stage::Accept, %error, "a connection could not be accepted");
@@ -151,14 +175,67 @@ impl Door {
         }
     }
 
-    fn admit(&self, local: TcpStream, source: SocketAddr) {
+    fn admit(&self, local: TcpStream, peer: SocketAddr) {
         let counter = Arc::clone(&self.counter.borrow());
-        let span = tracing::info_span!("session", protocol = %counter.listener.protocol, %source);
+        // A listener of both families tells IPv4 in IPv6's clothes.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         // Without it, every answer to a small command may wait 40 ms.
         if let Err(error) = local.set_nodelay(true).and_then(|()| keep_alive(&local)) {
-            tracing::debug!(parent: &span, %error, "cannot set the socket up");
+            tracing::debug!(%peer, %error, "cannot set the socket up");
         }
-        let Some((stranger, session)) = self.places.take(source.ip()) else {
+        let place = self.places.take();
+        match (place, counter.listener.is_proxy(peer.ip())) {
+            (Some(place), true) => {
+                let door = self.clone();
+                self.tasks
+                    .spawn(door.introduce(counter, local, peer, place));
+            }
+            (place, _) => self.welcome(counter, local, peer, place),
+        }
+    }
+
+    /// Has a proxy say whose connection it passes on.
+    async fn introduce(
+        self,
+        counter: Arc<Counter>,
+        mut local: TcpStream,
+        proxy: SocketAddr,
+        place: Unknown,
+    ) {
+        let header = tokio::select! {
+            header = timeout(HEADER, proxy::read(&mut local)) => header,
+            () = self.close.cancelled() => return,
+        };
+        let protocol = counter.listener.protocol;
+        match header {
+            Ok(Ok(Header::For(source))) => self.welcome(counter, local, source, Some(place)),
+            // It speaks for itself, or for somebody without an address.
+            Ok(Ok(Header::Local | Header::Unknown)) => {
+                self.welcome(counter, local, proxy, Some(place));
+            }
+            Ok(Err(HeaderError::Silent)) => {
+                tracing::debug!(stage = %Stage::Accept, %protocol, %proxy, "the proxy left without a word, as health checks do");
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(stage = %Stage::Accept, code = "MW-PROXY", %protocol, %proxy, %error, "closed: proxy-protocol-from names this peer, so its connections must begin with a PROXY protocol header");
+            }
+            Err(_) => {
+                tracing::warn!(stage = %Stage::Accept, code = "MW-PROXY", %protocol, %proxy, within = ?HEADER, "closed: proxy-protocol-from names this peer, and it has sent no PROXY protocol header in time");
+            }
+        }
+    }
+
+    /// Serves a connection whose source is known, if there is room for it.
+    fn welcome(
+        &self,
+        counter: Arc<Counter>,
+        local: TcpStream,
+        source: SocketAddr,
+        place: Option<Unknown>,
+    ) {
+        let span = tracing::info_span!("session", protocol = %counter.listener.protocol, %source);
+        let settled = place.and_then(|place| self.places.settle(place, source.ip()));
+        let Some((stranger, session)) = settled else {
             tracing::warn!(parent: &span, stage = %Stage::Accept, "too many connections; turned away");
             self.tasks
                 .spawn(async move { session::turn_away(&counter, local).await });
@@ -169,5 +246,17 @@ impl Door {
             drop(session);
         };
         self.tasks.spawn(served.instrument(span));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_addresses_of_both_families_can_be_had_with_one_port() {
+        let all = bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = all.local_addr().unwrap().port();
+        bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).unwrap();
     }
 }

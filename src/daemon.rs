@@ -20,13 +20,15 @@ use crate::control::Control;
 use crate::dial::Dialler;
 use crate::dialogue::Bounds;
 use crate::observe::Counters;
+use crate::observe::notify::{Messenger, Notifier};
 use crate::password::Passwords;
 use crate::profiles::Profiles;
 use crate::protocol::Protocol;
 use crate::session::Counter;
 use crate::stage::Stage;
 use crate::status::Sources;
-use crate::tls::{self, TlsError};
+use crate::tls::ca::{self, CaError};
+use crate::tls::{self, CertificateError, Terms, TlsError};
 use crate::token::Tokens;
 use crate::vault::{Vault, VaultError};
 
@@ -39,6 +41,9 @@ pub enum StartError {
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// What notices are sent over.
+    #[error("[notify]: {0}")]
+    Notify(TlsError),
     /// The TLS configuration of a provider.
     #[error("provider {provider}: {source}")]
     Tls {
@@ -47,6 +52,19 @@ pub enum StartError {
         /// What is wrong.
         source: TlsError,
     },
+    /// The certificate of a listener.
+    #[error("listener {protocol} {addresses:?}: {source}")]
+    Certificate {
+        /// What the listener speaks.
+        protocol: Protocol,
+        /// Where it listens.
+        addresses: Vec<SocketAddr>,
+        /// What is wrong.
+        source: Box<CertificateError>,
+    },
+    /// The local CA.
+    #[error(transparent)]
+    Ca(#[from] CaError),
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -80,6 +98,7 @@ pub struct Daemon {
     stop: CancellationToken,
     kill: CancellationToken,
     sources: watch::Sender<Arc<Sources>>,
+    messenger: watch::Sender<Arc<Messenger>>,
     /// Held as long as this daemon lives: two with one state folder would get into each other's way.
     _state: File,
 }
@@ -92,6 +111,10 @@ struct House {
     profiles: Arc<Profiles>,
     /// By the name of the provider.
     tls: HashMap<String, Arc<rustls::ClientConfig>>,
+    /// How people are told.
+    messenger: Arc<Messenger>,
+    /// In the order of the configuration's listeners.
+    terms: Vec<Arc<Terms>>,
     /// Ends what runs in the background for this configuration.
     done: CancellationToken,
 }
@@ -117,6 +140,7 @@ impl Daemon {
         let house = House::build(config, None)?;
         let state = claim(&house.config.state_dir)?;
         let mut daemon = Self {
+            messenger: watch::Sender::new(Arc::clone(&house.messenger)),
             house,
             open: Vec::new(),
             places,
@@ -132,6 +156,12 @@ impl Daemon {
             // Mail goes on without it.
             Err(error) => tracing::warn!(%error, "`mailwicket status` will not find this daemon"),
         }
+        let notifier = Notifier::new(&daemon.house.config.state_dir).run(
+            daemon.sources.subscribe(),
+            daemon.messenger.subscribe(),
+            daemon.stop.clone(),
+        );
+        daemon.tasks.spawn(notifier);
         daemon.settle();
         Ok(daemon)
     }
@@ -153,8 +183,10 @@ impl Daemon {
             Ok(()) => {
                 former.done.cancel();
                 // An answer of a token endpoint that is under way may hold a rotated token.
-                self.tasks
-                    .spawn(async move { former.tokens.settle().await });
+                self.tasks.spawn(async move {
+                    former.passwords.uses().settle().await;
+                    former.tokens.settle().await;
+                });
                 self.settle();
                 Ok(())
             }
@@ -177,6 +209,7 @@ impl Daemon {
             // What does not end now ends with the process.
             let _ = timeout(LAST, self.tasks.wait()).await;
         }
+        self.house.passwords.uses().settle().await;
         // An answer of a token endpoint that is under way may hold a rotated token; its request has a time limit of its own.
         self.house.tokens.settle().await;
     }
@@ -185,7 +218,7 @@ impl Daemon {
     fn open_listeners(&mut self) -> Result<(), StartError> {
         let mut stay: Vec<(usize, Arc<Counter>)> = Vec::new();
         let mut fresh = Vec::new();
-        for listener in &self.house.config.listeners {
+        for (listener, terms) in self.house.listeners() {
             for address in &listener.addresses {
                 let same = |at: &usize| {
                     self.open[*at].is(listener.protocol, *address)
@@ -194,15 +227,19 @@ impl Daemon {
                 match (0..self.open.len()).find(same) {
                     Some(at) => stay.push((
                         at,
-                        Arc::new(self.counter(listener, Arc::clone(&self.open[at].counters))?),
+                        Arc::new(self.counter(
+                            listener,
+                            terms,
+                            Arc::clone(&self.open[at].counters),
+                        )?),
                     )),
-                    None => fresh.push((Arc::clone(listener), *address, accept::bind(*address)?)),
+                    None => fresh.push(((listener, terms), *address, accept::bind(*address)?)),
                 }
             }
         }
         let fresh = fresh
             .into_iter()
-            .map(|(listener, address, socket)| self.serve(&listener, address, socket))
+            .map(|(listener, address, socket)| self.serve(listener, address, socket))
             .collect::<Result<Vec<_>, _>>()?;
         let mut former: Vec<Option<Open>> = std::mem::take(&mut self.open)
             .into_iter()
@@ -221,7 +258,7 @@ impl Daemon {
 
     fn serve(
         &self,
-        listener: &Arc<Listener>,
+        (listener, terms): (&Arc<Listener>, &Arc<Terms>),
         configured: SocketAddr,
         socket: TcpListener,
     ) -> Result<Open, StartError> {
@@ -230,7 +267,8 @@ impl Daemon {
             source,
         })?;
         let counters = Arc::new(Counters::default());
-        let counter = watch::Sender::new(Arc::new(self.counter(listener, Arc::clone(&counters))?));
+        let counter = self.counter(listener, terms, Arc::clone(&counters))?;
+        let counter = watch::Sender::new(Arc::new(counter));
         let close = self.stop.child_token();
         let door = Door {
             counter: counter.subscribe(),
@@ -251,11 +289,13 @@ impl Daemon {
     fn counter(
         &self,
         listener: &Arc<Listener>,
+        terms: &Arc<Terms>,
         counters: Arc<Counters>,
     ) -> Result<Counter, StartError> {
         let House { config, .. } = &self.house;
         Ok(Counter {
             listener: Arc::clone(listener),
+            terms: Arc::clone(terms),
             dialler: self.house.dialler(listener)?,
             passwords: Arc::clone(&self.house.passwords),
             tokens: self.house.tokens.clone(),
@@ -275,10 +315,13 @@ impl Daemon {
     fn settle(&self) {
         let House {
             config,
+            passwords,
             tokens,
             done,
             ..
         } = &self.house;
+        self.tasks
+            .spawn(passwords.uses().clone().keep(done.clone()));
         self.tasks
             .spawn(tokens.clone().upkeep(config.accounts.clone(), done.clone()));
         for open in &self.open {
@@ -294,6 +337,8 @@ impl Daemon {
                 Arc::clone(&open.counters),
             )
         };
+        self.messenger
+            .send_replace(Arc::clone(&self.house.messenger));
         self.sources.send_replace(Arc::new(Sources {
             tokens: Some(tokens.clone()),
             accounts: config.accounts.clone(),
@@ -334,12 +379,16 @@ impl House {
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;
         // What is known of tokens lives on with the vault they are kept in: a rotated one that could not be written yet, and what
         // the provider said about asking again.
-        let tokens = former
-            .filter(|former| former.keeps_in(&config))
-            .map_or_else(
-                || Tokens::new(vault.clone(), config.timeouts.token),
-                |former| former.tokens.clone(),
-            );
+        let former = former.filter(|former| former.keeps_in(&config));
+        let tokens = former.map_or_else(
+            || Tokens::new(vault.clone(), config.timeouts.token),
+            |former| former.tokens.clone(),
+        );
+        let passwords = Passwords::new(&config.accounts, vault.clone());
+        let passwords = match former {
+            Some(former) => passwords.after(&former.passwords),
+            None => passwords,
+        };
         let mut tls = HashMap::new();
         for provider in &config.providers {
             let config =
@@ -349,14 +398,21 @@ impl House {
                 })?;
             tls.insert(provider.name.clone(), config);
         }
+        let terms = terms(&config, &vault)?;
         Ok(Self {
-            passwords: Arc::new(Passwords::new(&config.accounts, vault)),
+            terms,
+            passwords: Arc::new(passwords),
             tokens,
             profiles: Arc::default(),
             tls,
+            messenger: Arc::new(Messenger::new(&config.notify).map_err(StartError::Notify)?),
             done: CancellationToken::new(),
             config,
         })
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = (&Arc<Listener>, &Arc<Terms>)> {
+        self.config.listeners.iter().zip(&self.terms)
     }
 
     /// Whether `config` keeps its records in the same vault, and asks token endpoints in the same way.
@@ -379,6 +435,7 @@ impl House {
             (Some(endpoint), Some(tls)) => Ok(Dialler {
                 protocol: *protocol,
                 endpoint: endpoint.clone(),
+                egress: provider.egress.clone(),
                 tls: Arc::clone(tls),
                 timeouts: self.config.timeouts.clone(),
                 known: Arc::default(),
@@ -389,6 +446,29 @@ impl House {
             }),
         }
     }
+}
+
+/// The TLS of every listener. The local CA is made at the first start that needs it.
+fn terms(config: &Config, vault: &Vault) -> Result<Vec<Arc<Terms>>, StartError> {
+    let keeper = match ca::is_wanted(config) {
+        true => {
+            let names = ca::names(config);
+            let keeper = ca::Keeper::open(vault.clone(), names, tls::provider())?;
+            Some(Arc::new(keeper))
+        }
+        false => None,
+    };
+    let of = |listener: &Arc<Listener>| {
+        let terms = Terms::new(listener, config.timeouts.tls, keeper.as_ref());
+        terms
+            .map(Arc::new)
+            .map_err(|source| StartError::Certificate {
+                protocol: listener.protocol,
+                addresses: listener.addresses.clone(),
+                source: Box::new(source),
+            })
+    };
+    config.listeners.iter().map(of).collect()
 }
 
 /// Asks a mail server for its capabilities ahead of the first mail program, which then gets them in its greeting.

@@ -14,11 +14,13 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::accept;
-use crate::config::{Endpoint, Timeouts, UpstreamTls};
+use crate::config::egress::Proxy;
+use crate::config::{Egress, Endpoint, Timeouts, UpstreamTls};
 use crate::dialogue::{
     self, LoggedIn, Login, Profile, Upstream, UpstreamEvent, UpstreamFailureKind,
 };
 use crate::driver;
+use crate::egress::{self, EgressError};
 use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
 use crate::stage::Stage;
@@ -34,11 +36,13 @@ pub struct Dialler {
     pub protocol: Protocol,
     /// Where.
     pub endpoint: Endpoint,
+    /// By what way.
+    pub egress: Egress,
     /// Whom to trust.
     pub tls: Arc<rustls::ClientConfig>,
     /// How long it may take.
     pub timeouts: Timeouts,
-    /// Where the host was found last.
+    /// Where the host, or the proxy before it, was found last.
     pub known: Arc<Known>,
 }
 
@@ -129,17 +133,29 @@ impl Dialler {
         Ok(profile)
     }
 
-    /// The addresses of the server's host.
+    /// The proxy on the way, if there is one.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.egress
+            .for_mail(&self.endpoint.host)
+            .map(|proxy| &**proxy)
+    }
+
+    /// The addresses that are connected to: those of the proxy, where there is one, since it resolves the server's name itself.
     pub async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
         if let Some(addresses) = self.known.get() {
             return Ok(addresses);
         }
-        let Endpoint { host, port, .. } = &self.endpoint;
-        let lookup = timeout(self.timeouts.connect, lookup_host((host.as_str(), *port))).await;
+        let (host, port) = match self.proxy() {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&self.endpoint.host, self.endpoint.port),
+        };
+        let lookup = timeout(self.timeouts.connect, lookup_host((host.as_str(), port))).await;
         let addresses: Vec<SocketAddr> = match lookup {
             Ok(Ok(addresses)) => by_turns(addresses),
-            Ok(Err(error)) => return Err(self.failure(format!("cannot resolve {host}: {error}"))),
-            Err(_) => return Err(self.failure(format!("cannot resolve {host} in time"))),
+            Ok(Err(error)) => {
+                return Err(self.unreached(format!("cannot resolve {host}: {error}")));
+            }
+            Err(_) => return Err(self.unreached(format!("cannot resolve {host} in time"))),
         };
         match addresses.is_empty() {
             true => Err(self.failure(format!("{host} has no address"))),
@@ -154,7 +170,7 @@ impl Dialler {
     pub async fn connect(&self, addresses: &[SocketAddr]) -> Result<Socket, Failure> {
         let connected = timeout(self.timeouts.connect_total, self.first_of(addresses))
             .await
-            .unwrap_or_else(|_| Err(self.failure("no address answered in time".to_owned())));
+            .unwrap_or_else(|_| Err(self.unreached("no address answered in time".to_owned())));
         if connected.is_err() {
             self.known.forget();
         }
@@ -163,6 +179,7 @@ impl Dialler {
 
     async fn first_of(&self, addresses: &[SocketAddr]) -> Result<Socket, Failure> {
         let mut failures = Vec::new();
+        let mut cause = Cause::Upstream;
         let deadline = Instant::now() + self.timeouts.connect_total;
         for (at, address) in addresses.iter().enumerate() {
             // Every address gets its chance, however many are dead before it.
@@ -174,26 +191,46 @@ impl Dialler {
                     self.known.answered(*address);
                     return Ok(socket);
                 }
-                Ok(Err(error)) => explain(&error),
+                Ok(Err(error)) => {
+                    if of_proxy(&error).is_some_and(EgressError::is_config) {
+                        cause = Cause::Config;
+                    }
+                    explain(&error)
+                }
                 Err(_) => format!("no answer within {limit:?}"),
             };
             tracing::debug!(stage = %Stage::Dial, %address, error, "an address failed");
             failures.push(format!("{address}: {error}"));
         }
-        Err(self.failure(failures.join("; ")))
+        let mut failure = self.unreached(failures.join("; "));
+        failure.cause = cause;
+        Err(failure)
     }
 
     async fn connect_to(&self, address: SocketAddr) -> io::Result<Socket> {
-        let tcp = TcpStream::connect(address).await?;
+        let connected = TcpStream::connect(address).await;
+        let tcp = match self.proxy() {
+            Some(_) => {
+                connected.map_err(|error| io::Error::other(EgressError::Unreachable(error)))?
+            }
+            None => connected?,
+        };
         tcp.set_nodelay(true)?;
         accept::keep_alive(&tcp)?;
+        let Endpoint { host, port, .. } = &self.endpoint;
+        let tcp = match self.proxy() {
+            Some(proxy) => egress::open(proxy, tcp, host, *port)
+                .await
+                .map_err(io::Error::other)?,
+            None => tcp,
+        };
         match self.endpoint.tls {
             UpstreamTls::Implicit => Ok(Socket::Secured(Box::new(self.secure(tcp).await?))),
             UpstreamTls::StartTls => Ok(Socket::Clear(tcp)),
         }
     }
 
-    /// The handshake. The certificate must be valid for the configured host, whatever address was dialled.
+    /// The handshake. The certificate must be valid for the configured host, whatever address or proxy was dialled.
     async fn secure(&self, tcp: TcpStream) -> io::Result<UpstreamStream> {
         let name = ServerName::try_from(self.endpoint.host.clone()).map_err(|_| {
             io::Error::new(
@@ -261,8 +298,21 @@ impl Dialler {
         }
     }
 
+    /// A failure to get there, with what might help where nothing is said about the way.
+    fn unreached(&self, reason: String) -> Failure {
+        match self.egress.for_tokens_only(&self.endpoint.host) {
+            Some(proxy) => self.failure(format!(
+                "{reason} (tokens take the proxy {proxy} and mail goes directly: if mail has to take it as well, write it as `egress`)"
+            )),
+            None => self.failure(reason),
+        }
+    }
+
     fn failure(&self, reason: String) -> Failure {
-        let detail = format!("{} server {}: {reason}", self.protocol, self.endpoint);
+        let way = self
+            .proxy()
+            .map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+        let detail = format!("{} server {}{way}: {reason}", self.protocol, self.endpoint);
         Failure::new(Stage::Dial, Cause::Upstream, detail)
     }
 }
@@ -289,6 +339,11 @@ pub enum Socket {
     Clear(TcpStream),
     /// After the handshake of implicit TLS.
     Secured(Box<UpstreamStream>),
+}
+
+/// What a proxy did not do, if that is what failed.
+fn of_proxy(error: &io::Error) -> Option<&EgressError> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// A failure of a socket or a handshake, with what to do about it where that is known.
@@ -381,6 +436,9 @@ impl Dialled {
             Ok(Ok(Some(UpstreamEvent::Failed(told)))) => Err(match told.kind {
                 UpstreamFailureKind::TokenRefused => {
                     LoginFailure::TokenRefused(failure(Cause::Refused, told.detail))
+                }
+                UpstreamFailureKind::Forbidden => {
+                    LoginFailure::Other(failure(Cause::Config, told.detail))
                 }
                 UpstreamFailureKind::Busy => LoginFailure::Other(failure(Cause::Busy, told.detail)),
                 UpstreamFailureKind::Unavailable => other(told.detail),

@@ -84,32 +84,38 @@ impl Walk<'_> {
     fn config_step(&mut self) {
         let provider = &self.account.provider;
         let begun = Instant::now();
-        let secret = match &provider.client_secret {
-            None => Ok("no client secret".to_owned()),
-            Some(source) => source.read().map(|_| "client secret readable".to_owned()),
-        };
-        let found = secret
+        let way = provider.way_out();
+        let way = way.map_or_else(String::new, |way| format!("; {way}"));
+        let found = provider
+            .look_at_credentials()
             .map(|secret| {
                 format!(
-                    "provider {}, {}, {secret}",
+                    "provider {}, {}, {secret}{way}",
                     provider.name,
                     provider.flow.word()
                 )
             })
-            .map_err(|error| Failure::new(Stage::Token, Cause::Config, error.to_string()));
+            .map_err(|error| Failure::new(Stage::Token, Cause::Config, error));
         self.tell("config", begun, found);
     }
 
     fn passwords(&mut self, vault: &Vault) {
         let begun = Instant::now();
         let address = &self.account.address;
+        let now = jiff::Timestamp::now();
         let found = match password::list(vault, address) {
-            Ok(named) => match named.len() + self.account.password_hashes.len() {
-                0 => Err(format!(
-                    "no local password yet, so nobody can log in; run: mailwicket password add {address}"
-                )),
-                count => Ok(format!("local passwords: {count}")),
-            },
+            Ok(named) => {
+                let good = named.iter().filter(|named| !named.is_over(now)).count();
+                match (good + self.account.password_hashes.len(), named.len()) {
+                    (0, 0) => Err(format!(
+                        "no local password yet, so nobody can log in; run: mailwicket password add {address}"
+                    )),
+                    (0, _) => Err(format!(
+                        "every local password has expired, so nobody can log in; run: mailwicket password list {address}"
+                    )),
+                    (count, _) => Ok(format!("local passwords: {count}")),
+                }
+            }
             Err(error) => Err(error.to_string()),
         };
         let found = found.map_err(|detail| Failure::new(Stage::Password, Cause::Config, detail));
@@ -158,6 +164,7 @@ impl Walk<'_> {
         let dialler = Dialler {
             protocol,
             endpoint: endpoint.clone(),
+            egress: self.account.provider.egress.clone(),
             tls: self.keep("dial", Instant::now(), tls)?,
             timeouts: self.config.timeouts.clone(),
             known: Arc::default(),
@@ -169,7 +176,15 @@ impl Walk<'_> {
                 .iter()
                 .map(|address| address.ip().to_string())
                 .collect();
-            format!("{} is {}", endpoint.host, found.join(", "))
+            match dialler.proxy() {
+                None => format!("{} is {}", endpoint.host, found.join(", ")),
+                Some(proxy) => format!(
+                    "the proxy {} is {}; it resolves {} itself",
+                    proxy.host,
+                    found.join(", "),
+                    endpoint.host
+                ),
+            }
         });
         self.tell("dns", begun, found.map_err(Clone::clone));
         let addresses = addresses.ok()?;
@@ -181,7 +196,9 @@ impl Walk<'_> {
         };
         let found = dialled.as_ref().map(|dialled| {
             let words = dialled.profile().words().count();
-            format!("{endpoint} answers over verified TLS, with {words} capabilities")
+            let way = dialler.proxy();
+            let way = way.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+            format!("{endpoint} answers over verified TLS{way}, with {words} capabilities")
         });
         self.tell("dial", begun, found.map_err(Clone::clone));
         self.login(protocol, endpoint, dialled.ok()?, token?).await

@@ -6,7 +6,8 @@
 //! mail program ─▶ accept ─▶ tls ─▶ dialogue ─▶ password ─▶ token ─▶ dial ─▶ login ─▶ relay ─▶ provider
 //! ```
 //!
-//! [`session`] is the whole path on one screen, with a call for each stage. After `relay` has begun, not one byte is looked at.
+//! [`session`] is the whole path on one screen, with a call for each stage. After `relay` has begun, not one byte is looked at,
+//! but for devices without a login whose senders are limited.
 #![forbid(unsafe_code)]
 
 pub mod session;
@@ -28,6 +29,7 @@ pub mod relay;
 
 // What the stages use.
 pub mod driver;
+pub mod egress;
 pub mod oauth;
 pub mod pool;
 pub mod profiles;
@@ -45,6 +47,7 @@ pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod doctor;
+pub mod import;
 pub mod observe;
 pub mod process;
 pub mod signals;

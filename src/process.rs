@@ -1,22 +1,38 @@
 //! What a process that runs for years and holds secrets asks of the system.
 
+use std::io;
+
 /// Two sockets for each session, and some for everything else.
+#[cfg(unix)]
 const DESCRIPTORS_BESIDES: u64 = 64;
 
-/// Takes as many file descriptors as `sessions` need, if the system allows it, and leaves no core dump, which would hold tokens.
+/// Keeps the memory of this process from everybody who does not rule the machine: no core dump, which would hold tokens, and on Linux
+/// no debugger and no look into `/proc/PID` for other processes of the same user (`prctl(2)`, `PR_SET_DUMPABLE`).
 ///
-/// Says in the log what the system refuses; it is no reason not to run.
+/// # Errors
+/// What the system refuses. It is no reason not to run, but one to tell.
+pub fn close_memory() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let none = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        setrlimit(Resource::Core, none)?;
+    }
+    // The limit alone does not bind a core pattern that pipes dumps to a program.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// Takes as many file descriptors as `sessions` need, if the system allows it. Says in the log what the system refuses; it is no reason
+/// not to run.
 #[cfg(unix)]
-pub fn prepare(sessions: usize) {
+pub fn make_room(sessions: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = setrlimit(Resource::Core, none) {
-        tracing::warn!(%error, "core dumps cannot be switched off");
-    }
     let needed = sessions as u64 * 2 + DESCRIPTORS_BESIDES;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
@@ -40,4 +56,20 @@ pub fn prepare(sessions: usize) {
 
 /// Nothing that is known to be needed.
 #[cfg(not(unix))]
-pub fn prepare(_sessions: usize) {}
+pub fn make_room(_sessions: usize) {}
+
+/// What this machine calls itself.
+#[cfg(unix)]
+pub fn host_name() -> Option<String> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().ok()?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// What this machine calls itself.
+#[cfg(not(unix))]
+pub fn host_name() -> Option<String> {
+    std::env::var("COMPUTERNAME")
+        .ok()
+        .filter(|name| !name.is_empty())
+}

@@ -1,4 +1,5 @@
-//! Raw bytes, both ways, after the provider said yes. Nothing is parsed here, ever.
+//! Raw bytes, both ways, after the provider said yes. Nothing is parsed here, ever; whoever wants to hear the provider's first words
+//! hears them in passing.
 
 use std::future::poll_fn;
 use std::io;
@@ -29,6 +30,9 @@ pub struct Traffic {
     pub down: u64,
 }
 
+/// Hears what the provider says, without a chance to change it, until it returns `false`.
+pub type Ear<'a> = Box<dyn FnMut(&[u8]) -> bool + Send + 'a>;
+
 /// Passes bytes until both sides have closed, one has failed, or `end` comes.
 ///
 /// First go the success reply and what came behind it, and what the mail program had sent behind its login. A side that closes has
@@ -39,6 +43,7 @@ pub async fn relay<L, U>(
     upstream: &mut U,
     opening: &Opening,
     login: &LoggedIn,
+    ear: Ear<'_>,
     end: impl Future<Output = ()>,
 ) -> (Traffic, io::Result<()>)
 where
@@ -47,6 +52,8 @@ where
 {
     let mut up = Direction::beginning_with(opening.leftovers.to_vec());
     let mut down = Direction::beginning_with([&opening.reply, login.leftovers()].concat());
+    down.ear = Some(ear);
+    down.tell(login.leftovers());
     let result = tokio::select! {
         result = run(local, upstream, &mut up, &mut down) => result,
         () = end => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -62,8 +69,8 @@ where
 async fn run<L, U>(
     local: &mut L,
     upstream: &mut U,
-    up: &mut Direction,
-    down: &mut Direction,
+    up: &mut Direction<'_>,
+    down: &mut Direction<'_>,
 ) -> io::Result<()>
 where
     L: AsyncRead + AsyncWrite + Unpin,
@@ -98,9 +105,9 @@ where
 async fn pass<L, U>(
     local: &mut L,
     upstream: &mut U,
-    up: &mut Direction,
-    down: &mut Direction,
-    is_done: impl Fn(&Direction, &Direction) -> bool,
+    up: &mut Direction<'_>,
+    down: &mut Direction<'_>,
+    is_done: impl Fn(&Direction<'_>, &Direction<'_>) -> bool,
 ) where
     L: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -119,8 +126,10 @@ async fn pass<L, U>(
 
 /// One way of a relay.
 #[derive(Default)]
-struct Direction {
+struct Direction<'a> {
     held: Option<Buffer>,
+    /// Who hears what is read, until it has heard enough.
+    ear: Option<Ear<'a>>,
     octets: u64,
     must_flush: bool,
     state: State,
@@ -139,12 +148,22 @@ enum State {
     Closed,
 }
 
-impl Direction {
+impl Direction<'_> {
     /// A direction that says these bytes before it passes any on.
     fn beginning_with(bytes: Vec<u8>) -> Self {
         Self {
             held: (!bytes.is_empty()).then(|| Buffer::holding(bytes)),
             ..Self::default()
+        }
+    }
+
+    /// Lets the ear hear.
+    fn tell(&mut self, said: &[u8]) {
+        if let Some(ear) = &mut self.ear
+            && !said.is_empty()
+            && !ear(said)
+        {
+            self.ear = None;
         }
     }
 
@@ -274,6 +293,7 @@ impl Direction {
             }
         }
         if !buffer.filled().is_empty() {
+            self.tell(buffer.filled());
             self.held = Some(buffer);
         }
     }

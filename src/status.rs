@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Account, Listener};
+use crate::config::{Account, Listener, LocalTls};
 use crate::observe::{AccountFigures, Counters, ListenerFigures};
 use crate::protocol::Protocol;
 use crate::token::life::State;
@@ -62,6 +62,9 @@ pub struct ListenerLine {
     pub address: SocketAddr,
     /// The name of the provider behind it.
     pub provider: String,
+    /// When TLS begins.
+    #[serde(default)]
+    pub tls: LocalTls,
     /// Its sessions and octets.
     #[serde(flatten)]
     pub figures: ListenerFigures,
@@ -103,6 +106,7 @@ fn listener(
         protocol: listener.protocol,
         address: *address,
         provider: listener.provider.name.clone(),
+        tls: listener.tls,
         figures: counters.listener(),
     }
 }

@@ -101,7 +101,7 @@ fn the_full_example_passes() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(
-        out.ends_with("full.toml: 5 accounts, 4 listeners, 4 providers\n"),
+        out.ends_with("full.toml: 5 accounts, 4 listeners, 10 providers\n"),
         "{out}"
     );
 }
@@ -121,7 +121,8 @@ fn every_problem_is_cited_with_its_place() {
         ("[vault]\nkey = { file = 'a', env = 'b' }", "2:7", "needs one source, not 2"),
         ("[vault]\nstore = { postgres = 'x' }", "2:9", "not in this version yet"),
         ("[metrics]\nlisten = '127.0.0.1:1'", "2:10", "not in this version yet"),
-        ("[notify]\ncommand = ['x']", "1:1", "not in this version yet"),
+        ("[notify]\ncommand = []", "2:11", "not a command"),
+        ("[notify]\nwebhook = 'http://hooks.example/x'", "2:11", "https"),
         ("[timeouts]\ntoken = 'soon'", "2:9", "is not a duration"),
         ("[timeouts]\ntoken = '0s'", "2:9", "longer than nothing"),
         ("[timeouts]\nconnect = '20s'\nconnect-total = '10s'", "3:17", "shorter than `connect`"),
@@ -130,18 +131,50 @@ fn every_problem_is_cited_with_its_place() {
         ("[limits]\nline-before-login = 80", "2:21", "a number from 512"),
         ("[log]\nlevel = 'inof'", "2:9", "not a log level"),
         ("[log]\nformat = 'xml'", "2:10", "unknown value `xml`"),
-        ("[provider.p]\npreset = 'gogle'\nclient-id = 'x'", "2:10", "did you mean `google`? this version knows \"microsoft\", \"google\""),
+        ("[provider.p]\npreset = 'gogle'\nclient-id = 'x'", "2:10", "did you mean `google`? this version knows microsoft, microsoft-personal,"),
         ("[provider.p]\npreset = 'google'", "1:1", "`client-id` is missing"),
         ("[provider.p]\npreset = 'google'\nclient-id = ''", "3:13", "`client-id` is empty"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'YOUR-CLIENT-ID'", "3:13", "is a sample"),
         ("[provider.p]\npreset = 'google'\nclient-id = '…'", "3:13", "is a sample"),
+        ("[provider.p]\npreset = 'microsoft'\nclient-id = 'APPLICATION-ID'", "3:13", "is a sample"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ntenant = 'y'", "4:10", "no meaning"),
-        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'", "1:1", "client credentials"),
-        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'device-code'", "4:8", "not in this version yet"),
+        ("[provider.p]\npreset = 'Gmail'\nclient-id = 'x'", "2:10", "did you mean `google`?"),
+        ("[provider.p]\npreset = 'zoho'\nregion = 'us'\nclient-id = 'x'", "3:10", "there are: com, eu, in"),
+        ("[provider.p]\npreset = 'google'\nregion = 'com'\nclient-id = 'x'", "3:10", "no meaning"),
+        ("[provider.p]\npreset = 'microsoft-personal'\ntenant = 'contoso.com'\nclient-id = 'x'", "3:10", "no meaning"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'", "1:1", "no application opens mailboxes"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'device-code'", "1:1", "no tokens for mail"),
+        ("[provider.p]\nclient-id = 'x'\nflow = 'device-code'\ntoken-url = 'https://x'\nimap = { host = 'x' }", "1:1", "`device-url` is missing"),
+        ("[provider.p]\npreset = 'google'\nflow = 'service-account'", "1:1", "needs a `service-account`"),
+        ("[provider.p]\npreset = 'microsoft'\nflow = 'service-account'\nservice-account = { file = 'x' }", "1:1", "no service accounts"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nservice-account = { file = 'x' }", "4:19", "has no meaning with flow"),
+        ("[provider.p]\npreset = 'google'\nflow = 'managed-identity'", "1:1", "no application opens mailboxes"),
+        ("[provider.p]\npreset = 'microsoft'\nflow = 'managed-identity'\nclient-secret = 's'", "4:17", "has no meaning with flow"),
+        ("[provider.p]\npreset = 'microsoft'\ntenant = 'contoso.com'\nclient-id = 'x'\nflow = 'password'", "1:1", "needs `allow-password-grant = true`"),
+        ("[provider.p]\npreset = 'microsoft'\ntenant = 'contoso.com'\nclient-id = 'x'\nflow = 'password'\nallow-password-grant = false", "1:1", "needs `allow-password-grant = true`"),
+        ("[provider.p]\npreset = 'microsoft'\nclient-id = 'x'\nflow = 'password'\nallow-password-grant = true", "1:1", "`tenant` is missing: a password"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'password'\nallow-password-grant = true", "1:1", "no password is exchanged"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nallow-password-grant = true", "4:24", "has no meaning with flow"),
+        ("[provider.p]\npreset = 'microsoft'\ntenant = 'contoso.com'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = 's'\ncertificate = { file = 'x' }", "7:15", "`certificate` and `client-secret` stand for each other"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = { key = { file = 'x' } }", "4:15", "`file` is missing"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = 'app.pem'", "4:15", "expected a table like"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = { file = 'x', key = 'secret-password', algorithm = 'none' }", "4:66", "unknown value `none`"),
+        ("[provider.p]\npreset = 'microsoft-gcc-high'\nclient-id = 'x'\nscopes = ['https://outlook.office365.com/SMTP.Send']", "4:11", "is not of the cloud"),
+        ("[provider.p]\nclient-id = 'x'\nimap = { host = 'x' }\nissuer = 'https://x'\nscopes = ['https://outlook.office365.us/SMTP.Send', 'https://outlook.office365.com/SMTP.Send']", "5:53", "one token cannot be for both"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nflow = 'magic'", "4:8", "unknown value `magic`"),
-        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'socks5://x'", "4:10", "not in this version yet"),
-        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ndevice-url = 'https://x'", "4:14", "not in this version yet"),
-        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ncertificate = { file = 'x' }", "4:15", "not in this version yet"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'https://x:secret-password@x:1'", "4:10", "does not speak TLS with the proxy"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'http://x'", "4:10", "has no port"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 'direct'", "4:10", "has no port"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = 7", "4:10", "a string, or a table { url = …"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = {}", "4:10", "`url` is missing"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'socks4://x' }", "4:18", "must begin with http:// or socks5://"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'socks5://x', user = 7 }", "4:39", "expected a string"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'socks5://x', pasword = 'secret-password' }", "4:32", "did you mean `password`?"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'http://x:1', password = 'secret-password' }", "4:10", "no user name"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'http://a:secret-password@x:1', user = 'b' }", "4:18", "both in the URL and beside it"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'socks5://x', user = 'b' }", "4:10", "no password"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\negress = { url = 'socks5://x', user = 'b', password = {} }", "4:55", "needs one source, not 0"),
+        ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ndevice-url = 'http://example.com'", "4:14", "in clear"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\ntoken-url = 'http://example.com/'", "4:13", "in clear"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nredirect-url = 'https://example.com/'", "4:16", "--method paste"),
         ("[provider.p]\npreset = 'google'\nclient-id = 'x'\nscopes = ['a b']", "4:11", "a scope has no spaces"),
@@ -169,8 +202,18 @@ fn every_problem_is_cited_with_its_place() {
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = ['127.0.0.1:9', '127.0.0.1:9']", "4:26", "taken already"),
         ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:8047'", "4:10", "taken already"),
         ("[[listener]]\nprotocol = 'pop3'\nprovider = 'good'\nlisten = '127.0.0.1:9'", "3:12", "has no pop3 server"),
-        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'", "5:7", "not in this version yet"),
-        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = []", "5:23", "not in this version yet"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = ['127.0.0.1:9', '[::]:9']", "4:26", "add allow-plaintext-from"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'ssl'", "5:7", "unknown value `ssl`"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nallow-plaintext-from = ['lan']", "5:25", "no address and no network"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nallow-plaintext-from = []", "5:24", "names no address"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'implicit'\nallow-plaintext-from = '10.0.0.0/8'", "6:24", "no meaning"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ncertificate = { file = 'x' }", "5:15", "of no use"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'\ncertificate = { key = { file = 'x' } }", "6:15", "`file` is missing"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'\ncertificate = { file = 'x', key = { env = 'X' } }", "6:35", "must be in a file"),
+        ("[ca]\nnames = ['*.lan']", "2:10", "neither a host name nor an address"),
+        ("[timeouts]\ntls = '0s'", "2:7", "longer than nothing"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = []", "5:23", "names no address"),
+        ("[[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nproxy-protocol-from = ['10.0.0.5', '0.0.0.0/0']", "5:36", "may claim to come from any address"),
         ("[listener]\nprotocol = 'imap'", "1:1", "double brackets"),
         ("[[account]]\naddress = 'alice'\nprovider = 'good'", "2:11", "not a mail address"),
         ("[[account]]\naddress = 'a@x.iam.gserviceaccount.com'\nprovider = 'good'", "2:11", "no mailbox"),
@@ -180,7 +223,7 @@ fn every_problem_is_cited_with_its_place() {
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nidentity = \"a\\u0001\"", "4:12", "control characters"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\n[[account]]\naddress = 'A@B'\nprovider = 'good'", "5:11", "another account"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\n[[account]]\naddress = 'c@d'\nlogins = ['C', 'A@b']\nprovider = 'good'", "6:16", "belongs to the account `a@b` as well"),
-        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\npassword-hash = ['secret-password']", "4:18", "not an Argon2id hash"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\npassword-hash = ['secret-password']", "4:18", "password hash is not taken"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nmax-upstream = { imap = 1 }", "4:16", "not in this version yet"),
     ];
     let good = "\n[provider.good]\nclient-id = 'x'\nissuer = 'https://x'\nimap = { host = 'x' }\n";
@@ -192,6 +235,52 @@ fn every_problem_is_cited_with_its_place() {
         );
         assert!(out.contains(said) && out.contains('^'), "{said}\n{out}");
         assert!(!out.contains("secret-password"), "{out}");
+        assert!(
+            out.ends_with("1 problem in the configuration\n"),
+            "only the one\n{out}"
+        );
+    }
+}
+
+#[test]
+fn devices_without_login_need_addresses_and_an_account_of_the_listener() {
+    // What stands in `without-login`, the place (line:column), and what is said.
+    #[rustfmt::skip] // a table: one case is one line
+    let cases: &[(&str, &str, &str, &str)] = &[
+        ("smtp", "account = 'a@b.c'", "5:17", "`from` is missing"),
+        ("smtp", "account = 'a@b.c', from = []", "5:45", "`from` names no address"),
+        ("smtp", "account = 'a@b.c', from = ['0.0.0.0/0']", "5:46", "may send mail as this account, without any password"),
+        ("smtp", "account = 'a@b.c', from = ['::/0']", "5:46", "is too wide"),
+        ("smtp", "account = 'a@b.c', from = 'scanner.local'", "5:45", "is no address and no network"),
+        ("smtp", "from = '192.168.1.20'", "5:17", "`account` is missing"),
+        ("smtp", "account = 'x@b.c', from = '192.168.1.20'", "5:29", "there is no sound account `x@b.c`"),
+        ("smtp", "account = 'other@b.c', from = '192.168.1.20'", "5:29", "belongs to provider `other`"),
+        ("imap", "account = 'a@b.c', from = '192.168.1.20'", "5:17", "is for sending mail, not for imap"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', senders = []", "5:71", "no mail could be sent"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', senders = ['a@b.c', '*']", "5:81", "is no sender"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', senders = ['*@*.c']", "5:72", "for every address of a domain"),
+        ("smtp", "account = 'a@b.c', from = '192.168.1.20', sender = 'a@b.c'", "5:61", "did you mean `senders`?"),
+        ("smtp", "account = 'a@b.c', from = 1", "5:45", "expected"),
+    ];
+    let of = |name: &str| {
+        format!(
+            "[provider.{name}]\nclient-id = 'x'\nissuer = 'https://x'\nimap = {{ host = 'x' }}\nsmtp = {{ host = 'x' }}\n"
+        )
+    };
+    let accounts = "[[account]]\naddress = 'a@b.c'\nprovider = 'good'\n[[account]]\naddress = 'other@b.c'\nprovider = 'other'\n";
+    for (protocol, written, place, said) in cases {
+        let listener = format!(
+            "[[listener]]\nprotocol = '{protocol}'\nprovider = 'good'\nlisten = '127.0.0.1:9'\nwithout-login = {{ {written} }}\n"
+        );
+        let out = refusal(&format!(
+            "{listener}{}{}{accounts}",
+            of("good"),
+            of("other")
+        ));
+        assert!(
+            out.contains(&format!("mailwicket.toml:{place}\n")) && out.contains(said),
+            "{written}\n{out}"
+        );
         assert!(
             out.ends_with("1 problem in the configuration\n"),
             "only the one\n{out}"
@@ -307,6 +396,119 @@ fn presets_fill_in_what_is_not_written() {
 }
 
 #[test]
+fn a_region_decides_the_hosts_and_a_cloud_its_own() {
+    let config = parsed(
+        "[provider.z]\npreset = 'zoho'\nregion = 'com.au'\nclient-id = 'x'\n\
+         [provider.g]\npreset = 'microsoft-gcc-high'\ntenant = 'contoso.us'\nclient-id = 'x'\n\
+         [provider.p]\npreset = 'microsoft-personal'\nclient-id = 'x'\nflow = 'device-code'",
+    );
+    let provider = |name: &str| {
+        let mut all = config.providers.iter();
+        all.find(|provider| provider.name == name).unwrap()
+    };
+    let url = |url: &Option<url::Url>| url.as_ref().unwrap().to_string();
+    let zoho = provider("z");
+    assert_eq!(
+        url(&zoho.token_url),
+        "https://accounts.zoho.com.au/oauth/v2/token"
+    );
+    assert_eq!(zoho.imap.as_ref().unwrap().host, "imap.zoho.com.au");
+    assert!(zoho.smtp.is_none());
+    assert_eq!(
+        url(&provider("g").token_url),
+        "https://login.microsoftonline.us/contoso.us/oauth2/v2.0/token"
+    );
+    let personal = provider("p");
+    assert_eq!(
+        url(&personal.device_url),
+        "https://login.microsoftonline.com/consumers/oauth2/v2.0/devicecode"
+    );
+    assert_eq!(personal.flow, Flow::DeviceCode);
+}
+
+#[test]
+fn flows_of_applications_fill_in_what_they_ask_and_where() {
+    let config = parsed(
+        "[provider.a]\npreset = 'microsoft'\nflow = 'managed-identity'\n\
+         [provider.b]\npreset = 'google'\nflow = 'service-account'\nservice-account = { file = 'key.json' }\n\
+         [[account]]\naddress = 'support@contoso.com'\nprovider = 'b'\nauthorize-as = 'alice@contoso.com'",
+    );
+    let [machine, workspace] = &config.providers[..] else {
+        panic!("two")
+    };
+    assert_eq!(
+        machine.token_url.as_ref().unwrap().as_str(),
+        "http://169.254.169.254/metadata/identity/oauth2/token"
+    );
+    assert_eq!(machine.scopes, ["https://outlook.office365.com/.default"]);
+    assert_eq!(workspace.scopes, ["https://mail.google.com/"]);
+    assert_eq!(machine.client_id, "");
+}
+
+#[test]
+fn a_certificate_that_ends_and_a_registration_that_nobody_can_make_are_warned_of() {
+    let text = "[provider.p]\npreset = 'microsoft'\ntenant = 'contoso.com'\nclient-id = 'x'\n\
+                flow = 'client-credentials'\ncertificate = { file = 'app.pem', key = { file = 'app.key' } }\n\
+                [provider.y]\npreset = 'yahoo'\nclient-id = 'x'\n";
+    let place = Place::with(text);
+    let out = stderr(&place.run(&["check"]));
+    assert!(out.contains("cannot read the certificate"), "{out}");
+    assert!(out.contains("application form"), "{out}");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["app".into()]).unwrap();
+    let soon = jiff::Zoned::now()
+        .date()
+        .checked_add(jiff::Span::new().days(20))
+        .unwrap();
+    let (month, day) = (
+        soon.month().try_into().unwrap(),
+        soon.day().try_into().unwrap(),
+    );
+    params.not_after = rcgen::date_time_ymd(soon.year().into(), month, day);
+    let folder = place.folder.path();
+    fs::write(
+        folder.join("app.pem"),
+        params.self_signed(&key).unwrap().pem(),
+    )
+    .unwrap();
+    let path = folder.join("app.key");
+    fs::write(&path, key.serialize_pem()).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let output = place.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let out = stderr(&output);
+    let said = format!("the certificate of provider `p` ends on {soon}");
+    assert!(out.contains(&said), "{out}");
+    assert!(!out.contains("cannot read"), "{out}");
+}
+
+#[test]
+fn the_provider_of_a_new_account_is_guessed_from_its_address() {
+    let place = Place::with(
+        "[provider.mine]\npreset = 'google'\nclient-id = 'x'\nclient-secret = 's'\n\
+         [provider.b]\npreset = 'yahoo'\nclient-id = 'x'\n[provider.c]\npreset = 'yahoo'\nclient-id = 'y'\n",
+    );
+    for (address, said) in [
+        ("a@outlook.com", "preset = \"microsoft-personal\""),
+        ("a@yahoo.co.uk", "one of: b, c"),
+        ("a@gmx.de", "no tokens"),
+        ("a@contoso.com", "one of: b, c, mine"),
+    ] {
+        let output = place.run(&["account", "add", address]);
+        assert_eq!(output.status.code(), Some(2), "{address}");
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
+    let output = place.run(&["account", "add", "a@gmail.com"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        place
+            .text()
+            .contains("address = \"a@gmail.com\"\nprovider = \"mine\"")
+    );
+}
+
+#[test]
 fn an_application_asks_for_its_permissions_as_a_whole() {
     let config = parsed(
         "[provider.p]\npreset = 'microsoft'\nclient-id = 'x'\nflow = 'client-credentials'\nclient-secret = { file = 's' }\ntenant = 'contoso.com'",
@@ -379,7 +581,7 @@ fn warnings_are_words_and_no_failure() {
         "{out}"
     );
     assert!(
-        out.contains("Google wants") && out.contains("ended on 2020-01-01"),
+        out.contains("its token endpoint wants it") && out.contains("ended on 2020-01-01"),
         "{out}"
     );
 }
@@ -537,4 +739,176 @@ proptest! {
             prop_assert!(toml::from_str::<toml::Table>(&text).is_err(), "{text:?}");
         }
     }
+}
+
+/// `check` with these variables and nothing else about proxies.
+fn checked_with(text: &str, variables: &[(&str, &str)]) -> std::process::Output {
+    let place = Place::with(text);
+    let mut command = program();
+    for name in ["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    command.envs(variables.iter().copied());
+    let args = ["check", "--state-dir", "state", "--config"];
+    command.args(args).arg(&place.path).output().unwrap()
+}
+
+#[test]
+fn check_says_which_way_tokens_and_mail_leave() {
+    let with = |egress: &str| GOOD.replace("preset = ", &format!("{egress}\npreset = "));
+    let proxy = "egress = 'http://u:hunter2@p.corp:3128'";
+    for (text, variables, said) in [
+        (with(""), &[][..], ""),
+        (
+            with(proxy),
+            &[("ALL_PROXY", "w:1")],
+            "provider p: tokens and mail go through the proxy http://p.corp:3128 (egress)\n",
+        ),
+        (with("egress = 'none'"), &[("ALL_PROXY", "w:1")], ""),
+        (
+            with(""),
+            &[("all_proxy", "socks5://u:hunter2@s")],
+            "provider p: tokens and mail go through the proxy socks5://s:1080 ($all_proxy)\n",
+        ),
+        (
+            with(""),
+            &[("HTTPS_PROXY", "http://u:hunter2@w:1")],
+            "provider p: tokens go through the proxy http://w:1 ($HTTPS_PROXY), mail goes directly\n",
+        ),
+        (
+            with(""),
+            &[("ALL_PROXY", "w:1"), ("NO_PROXY", "office365.com")],
+            "provider p: tokens go through the proxy http://w:1 ($ALL_PROXY), mail goes directly\n",
+        ),
+        (
+            with(""),
+            &[("ALL_PROXY", "w:1"), ("NO_PROXY", "smtp.office365.com")],
+            "provider p: tokens go through the proxy http://w:1 ($ALL_PROXY), outlook.office365.com goes through the proxy http://w:1 ($ALL_PROXY), smtp.office365.com goes directly\n",
+        ),
+        // A proxy that nobody is sent through is nobody's trouble.
+        (
+            with("egress = 'none'"),
+            &[("ALL_PROXY", "socks4://w:1")],
+            "",
+        ),
+    ] {
+        let output = checked_with(&text, variables);
+        let out = String::from_utf8(output.stdout.clone()).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(out.starts_with(said), "{out}");
+        assert_eq!(out.contains("provider p"), !said.is_empty(), "{out}");
+        assert!(!format!("{out}{}", stderr(&output)).contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_proxy_of_the_environment_that_cannot_be_used_is_a_problem() {
+    let output = checked_with(GOOD, &[("HTTPS_PROXY", "https://u:hunter2@w:1")]);
+    let out = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{out}");
+    assert!(
+        out.contains("$HTTPS_PROXY cannot be used") && out.contains("egress = \"none\""),
+        "{out}"
+    );
+    assert!(!out.contains("hunter2"), "{out}");
+}
+
+/// A listener with TLS, beside what a configuration needs.
+fn listening(more: &str) -> String {
+    format!(
+        "state-dir = 'state'\n[provider.good]\nclient-id = 'x'\nissuer = 'https://x'\nimap = {{ host = 'x' }}\n\
+         [[listener]]\nprotocol = 'imap'\nprovider = 'good'\nlisten = '127.0.0.1:9'\ntls = 'auto'\n{more}"
+    )
+}
+
+/// What `check` warns of.
+fn warned(place: &Place) -> String {
+    let output = place.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    stderr(&output)
+}
+
+#[test]
+fn a_certificate_that_ends_or_is_no_pair_with_its_key_is_warned_of() {
+    let place = Place::with(&listening(
+        "certificate = { file = 'own.pem', key = { file = 'own.key' } }",
+    ));
+    assert!(warned(&place).contains("cannot read"), "{}", warned(&place));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 2, 3);
+    let put = |name: &str, text: String| fs::write(place.folder.path().join(name), text).unwrap();
+    put("own.pem", params.self_signed(&key).unwrap().pem());
+    put("own.key", key.serialize_pem());
+    let words = warned(&place);
+    assert!(words.contains("ended on 2020-02-03; renew it"), "{words}");
+    #[cfg(unix)]
+    assert!(
+        words.contains("holds a private key") && words.contains("chmod 600"),
+        "{words}"
+    );
+    put(
+        "own.key",
+        rcgen::KeyPair::generate().unwrap().serialize_pem(),
+    );
+    let words = warned(&place);
+    assert!(words.contains("cannot be used together"), "{words}");
+}
+
+#[test]
+fn a_name_that_the_local_ca_cannot_vouch_for_is_warned_of_until_it_is_rotated() {
+    let place = Place::with(&listening(""));
+    assert!(!warned(&place).contains("ca rotate"));
+    let first = place.run(&["ca", "export"]);
+    assert!(first.stdout.starts_with(b"-----BEGIN CERTIFICATE-----"));
+    fs::write(
+        &place.path,
+        listening("[ca]\nnames = ['mail.office.lan', 'mail.example.com']"),
+    )
+    .unwrap();
+    let words = warned(&place);
+    assert!(
+        words.contains("mail.example.com") && words.contains("ca rotate"),
+        "{words}"
+    );
+    assert!(!words.contains("mail.office.lan"), "{words}");
+    assert_eq!(
+        place.run(&["ca", "export"]).stdout,
+        first.stdout,
+        "nothing else makes a new one"
+    );
+    let rotated = place.run(&["ca", "rotate"]);
+    assert_eq!(rotated.status.code(), Some(0), "{}", stderr(&rotated));
+    assert_ne!(place.run(&["ca", "export"]).stdout, first.stdout);
+    assert!(!warned(&place).contains("ca rotate"));
+}
+
+#[test]
+fn whom_a_listener_is_made_for_and_turns_away_is_warned_of() {
+    let smtp = |more: &str| {
+        let text = listening(more)
+            .replace("tls = 'auto'\n", "")
+            .replace("imap", "smtp");
+        text + "\n[[account]]\naddress = 'a@x'\nprovider = 'good'\n"
+    };
+    let devices = "without-login = { account = 'a@x', from = ['192.168.1.20'] }\n";
+    let place = Place::with(&smtp(devices));
+    let words = warned(&place);
+    assert!(
+        words.contains("192.168.1.20/32: add it to allow-plaintext-from"),
+        "{words}"
+    );
+    let allowed = format!("{devices}allow-plaintext-from = '192.168.1.0/24'");
+    let words = warned(&Place::with(&smtp(&allowed)));
+    assert!(!words.contains("allow-plaintext-from"), "{words}");
+    let words = warned(&Place::with(&smtp("proxy-protocol-from = '10.0.0.5'")));
+    assert!(words.contains("what its proxy passes on"), "{words}");
+}
+
+#[test]
+fn a_list_that_lets_everybody_speak_in_clear_is_warned_of() {
+    let place = Place::with(&listening(
+        "allow-plaintext-from = ['10.0.0.0/8', '0.0.0.0/0']",
+    ));
+    assert!(warned(&place).contains("lets everybody send passwords"));
 }

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use mailwicket::cli::man::{self, Page};
+use mailwicket::dialogue::{NOT_IN_CLEAR, TLS_FIRST};
 use mailwicket::failure::Cause;
 
 fn document(name: &str) -> String {
@@ -80,6 +82,94 @@ fn every_command_and_option_is_documented() {
     );
 }
 
+/// `pub token_url: …` in the shape of the file is the key `token-url`.
+#[test]
+fn every_key_that_the_program_reads_is_documented() {
+    let shape = document("src/config/shape.rs");
+    let fields = shape
+        .lines()
+        .filter_map(|line| line.strip_prefix("    pub "));
+    let names = fields.filter_map(|field| field.split_once(": "));
+    let keys: BTreeSet<_> = names.map(|(name, _)| name.replace('_', "-")).collect();
+    assert!(keys.len() > 40, "the shape is read as it is written");
+    let told = code_words(&document("docs/configuration.md"));
+    let missing: Vec<_> = keys.difference(&told).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/configuration.md does not mention {missing:?}"
+    );
+}
+
+/// The words of a manual page, without the escapes of its language.
+fn manual(page: Page) -> String {
+    let source = man::page(page).expect("a page");
+    let plain = ["\\fB", "\\fR", "\\fI", "\\&"]
+        .iter()
+        .fold(source, |text, escape| text.replace(escape, ""));
+    plain
+        .replace("\\-", "-")
+        .replace("\\(aq", "'")
+        .replace("\\*(Aq", "'")
+}
+
+#[test]
+fn the_manual_has_every_command_and_option_of_the_program() {
+    let text = manual(Page::Commands);
+    let mut commands = vec![(String::new(), mailwicket::cli::command())];
+    while let Some((above, command)) = commands.pop() {
+        let name = format!("{above} {}", command.get_name());
+        for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(text.contains(&format!("--{option}")), "{name} --{option}");
+        }
+        let below = command.get_subcommands();
+        if command.get_subcommands().next().is_none() {
+            assert!(text.contains(&format!(".SS \"{}\"", name.trim())), "{name}");
+        }
+        commands.extend(below.map(|below| (name.clone(), below.clone())));
+    }
+}
+
+#[test]
+fn the_manual_has_every_word_of_the_configuration_page() {
+    let page = manual(Page::Configuration);
+    let words = |text: &str| -> BTreeSet<String> {
+        let is_part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        text.split(|c| !is_part(c))
+            .map(|word| word.trim_matches('-').to_owned())
+            .collect()
+    };
+    let source = document("docs/configuration.md");
+    // The head of a table tells the columns apart, which the manual does with its layout.
+    let below = source.lines().skip(1).chain([""]);
+    let source: String = source
+        .lines()
+        .zip(below)
+        .filter(|(line, below)| !line.starts_with("# ") && !below.starts_with("|---"))
+        .map(|(line, _)| format!("{line}\n"))
+        .collect();
+    let missing: Vec<_> = words(&source).difference(&words(&page)).cloned().collect();
+    assert!(missing.is_empty(), "mailwicket.toml(5) lacks {missing:?}");
+}
+
+#[test]
+fn the_manual_pages_are_sound() {
+    for (page, name) in [
+        (Page::Commands, "mailwicket.1"),
+        (Page::Configuration, "mailwicket.toml.5"),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(name);
+        fs::write(&path, man::page(page).expect("a page")).expect("written");
+        let lint = Command::new("mandoc")
+            .args(["-Tlint", "-Wwarning"])
+            .arg(&path)
+            .output()
+            .expect("mandoc is missing: run tests/lab/install");
+        let found = String::from_utf8_lossy(&lint.stdout);
+        assert!(lint.status.success() && found.is_empty(), "{found}");
+    }
+}
+
 #[test]
 fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
     let text = document("docs/troubleshooting.md");
@@ -87,7 +177,15 @@ fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
         let row = format!("| `{}` |", cause.code());
         assert!(text.contains(&row), "no row for {}", cause.code());
     }
-    assert!(text.contains("| `MW-NOAUTH` |"));
+    for code in [
+        "MW-NOAUTH",
+        "MW-SENDER",
+        "MW-PROXY",
+        TLS_FIRST,
+        NOT_IN_CLEAR,
+    ] {
+        assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
+    }
 }
 
 #[test]
@@ -117,6 +215,31 @@ fn the_configurations_in_the_readme_pass_the_check() {
 }
 
 #[test]
+fn the_providers_in_the_documents_pass_the_check_once_they_have_an_id() {
+    let text = document("docs/providers.md");
+    let examples = text.split("```toml\n").skip(1);
+    let examples = examples.filter_map(|rest| rest.split("```").next());
+    let tables: Vec<_> = examples
+        .filter(|text| text.starts_with("[provider."))
+        .collect();
+    assert!(tables.len() >= 10, "an example for each kind");
+    for table in tables {
+        let id = "11111111-2222-3333-4444-555555555555";
+        let table = table.replace("APPLICATION-ID", id).replace("CLIENT-ID", id);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("mailwicket.toml");
+        fs::write(&path, &table).expect("written");
+        let checked = Command::new(env!("CARGO_BIN_EXE_mailwicket"))
+            .args(["check", "--state-dir", "state", "--config"])
+            .arg(&path)
+            .output()
+            .expect("mailwicket");
+        let words = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{table}\n{words}");
+    }
+}
+
+#[test]
 fn links_between_the_documents_lead_somewhere() {
     for name in [
         "README.md",
@@ -124,6 +247,7 @@ fn links_between_the_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "docs/configuration.md",
+        "docs/providers.md",
     ] {
         let text = document(name);
         let links = text
@@ -136,4 +260,51 @@ fn links_between_the_documents_lead_somewhere() {
             assert!(target.exists(), "{name} links to {link}");
         }
     }
+}
+
+/// The names of all tests in the Rust files below a folder.
+fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() && !path.ends_with("node_modules") {
+            tests_below(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("text");
+            let mut lines = text.lines();
+            // A test's name is on the first line with `fn` behind its mark.
+            while lines
+                .any(|line| line.trim_start().starts_with("#[test") || line.contains("::test"))
+            {
+                let name = lines.find_map(|line| line.split_once("fn ")?.1.split('(').next());
+                found.extend(name.map(|name| name.trim().to_owned()));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests"] {
+        tests_below(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+            &mut tests,
+        );
+    }
+    let text = document("docs/threat-model.md");
+    let named: BTreeSet<_> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.matches('_').count() > 1)
+        .collect();
+    assert!(named.len() > 50, "{named:?}");
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| !tests.contains(**name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/threat-model.md names tests that are not there: {missing:?}"
+    );
 }

@@ -284,7 +284,7 @@ fn status_of_a_running_service_names_every_account_and_listener() {
         "{lines}"
     );
     assert!(
-        lines.contains(&format!("imap {imap}  provider down  sessions 0")),
+        lines.contains(&format!("imap {imap}  provider down  tls none  sessions 0")),
         "{lines}"
     );
     assert_eq!(status.status.code(), Some(1), "an account is not ok");
@@ -346,5 +346,93 @@ fn a_login_that_fails_for_another_reason_than_its_password_shows_in_status() {
     assert!(
         lines.contains("last login failed") && lines.contains("MW-"),
         "{lines}"
+    );
+}
+
+impl Service {
+    /// What a mail program hears that logs in by IMAP or POP3 and goes.
+    fn login(&self, protocol: &str, password: &str) -> String {
+        let mut program = TcpStream::connect(self.address(protocol)).expect("a connection");
+        let lines = match protocol {
+            "imap" => format!("a1 LOGIN alice@example.com {password}\r\na2 LOGOUT\r\n"),
+            _ => format!("USER alice@example.com\r\nPASS {password}\r\nQUIT\r\n"),
+        };
+        program.write_all(lines.as_bytes()).expect("sent");
+        let mut heard = String::new();
+        program.read_to_string(&mut heard).expect("an end");
+        heard
+    }
+
+    fn passwords(&self, arguments: &[&str]) -> String {
+        let mut words = vec!["password"];
+        words.extend(arguments);
+        let output = self.command(&words).output().expect("password");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    }
+}
+
+#[test]
+fn a_window_that_is_opened_while_it_runs_lets_one_device_in() {
+    let mut service = Service::with(&[("imap", "127.0.0.1:0")]);
+    service.start();
+    assert!(
+        service
+            .login("imap", "as-ever")
+            .contains("a1 NO [AUTHENTICATIONFAILED] ")
+    );
+    service.passwords(&["learn", "alice@example.com", "--from", "127.0.0.1"]);
+    // The password is right now; what is missing is the provider.
+    assert!(
+        service
+            .login("imap", "as-ever")
+            .contains("a1 NO [UNAVAILABLE] ")
+    );
+    assert!(
+        service
+            .login("imap", "another")
+            .contains("a1 NO [AUTHENTICATIONFAILED] ")
+    );
+    service.waits_for("learned the password that was presented");
+    assert!(!service.logged("as-ever"));
+}
+
+#[test]
+fn what_was_used_last_is_written_when_it_stops() {
+    let mut service = Service::with(&[("imap", "127.0.0.1:0"), ("pop3", "127.0.0.1:0")]);
+    let password = service.passwords(&["add", "alice@example.com"]);
+    service.start();
+    let list = || service.passwords(&["list", "alice@example.com"]);
+    assert!(list().ends_with("not used yet\n"), "{}", list());
+    service.login("imap", password.trim_end());
+    eventually(|| list().ends_with("from 127.0.0.1 over imap\n"), list);
+    // So soon after that write, it stays in memory.
+    service.login("pop3", password.trim_end());
+    assert!(list().ends_with("over imap\n"), "{}", list());
+    service.signal("-TERM");
+    service.ended();
+    let list = service.passwords(&["list", "alice@example.com"]);
+    assert!(list.ends_with("from 127.0.0.1 over pop3\n"), "{list}");
+}
+
+#[test]
+fn hashes_of_an_htpasswd_file_open_their_account() {
+    let mut service = Service::with(&[("imap", "127.0.0.1:0")]);
+    let file = service.folder.path().join("users");
+    let line = "alice@example.com:$2y$05$Tms7POGqKriq90uGtJxGl.32pSHJCVEJtKydN6KN.IS686UQBI9JG\n";
+    fs::write(&file, line).expect("written");
+    let told = service.passwords(&["import", file.to_str().expect("a path")]);
+    assert!(told.starts_with("1: alice@example.com: imported"), "{told}");
+    service.start();
+    assert!(
+        service
+            .login("imap", "open-sesame-7")
+            .contains("a1 NO [UNAVAILABLE] ")
+    );
+    assert!(
+        service
+            .login("imap", "open-sesame-8")
+            .contains("a1 NO [AUTHENTICATIONFAILED] ")
     );
 }

@@ -3,7 +3,7 @@
 //! A line may end in CRLF or in LF alone, and it makes no difference which. A conversation ends for the length of a line exactly
 //! when a line is too long; until then nothing is ever without an answer for more octets than a line may have.
 
-use mailwicket::dialogue::{Ending, LocalEvent, Profile, Step, local};
+use mailwicket::dialogue::{Ending, LocalEvent, Privacy, Profile, Step, local};
 use mailwicket::failure::{Cause, Failure};
 use mailwicket::protocol::Protocol;
 use mailwicket::stage::Stage;
@@ -76,7 +76,7 @@ fn with_crs(data: &[u8]) -> Vec<u8> {
 
 /// Runs our server over `input`; every password is wrong.
 fn serve(protocol: Protocol, mut input: &[u8]) -> Seen {
-    let mut machine = local(protocol, BOUNDS, None);
+    let mut machine = local(protocol, BOUNDS, Privacy::Clear, None);
     let wrong = Failure::new(Stage::Password, Cause::Password, "");
     let mut seen = Seen {
         said: Vec::new(),
@@ -102,6 +102,9 @@ fn serve(protocol: Protocol, mut input: &[u8]) -> Seen {
                 let password = credentials.password.expose_secret().to_vec();
                 seen.logins.push((credentials.login, password));
                 machine.refuse(&wrong);
+            }
+            Step::Event(event @ (LocalEvent::StartTls(_) | LocalEvent::Mail)) => {
+                panic!("{event:?} was not offered")
             }
             Step::Event(LocalEvent::Close(ending)) => {
                 seen.ending = Some(ending);

@@ -5,10 +5,11 @@
 //! in the plainest way, and never taken from the code that is checked.
 //!
 //! A new target is a module here, a line in [`ALL`], a file in `fuzz_targets`, a `[[bin]]` in `Cargo.toml`, and a folder with seeds
-//! in `corpus`. The next ones will be the headers of the PROXY protocol.
+//! in `corpus`.
 
 pub mod config;
 pub mod framing;
+pub mod pair;
 pub mod sasl;
 pub mod script;
 pub mod segmentation;

@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mailwicket::dialogue::{Bounds, LocalEvent, Profile, Step, local};
+use mailwicket::dialogue::{Bounds, LocalEvent, Privacy, Profile, Step, local};
 use mailwicket::protocol::Protocol;
 use secrecy::ExposeSecret;
 
@@ -167,7 +167,7 @@ fn quoted(field: &[u8]) -> Vec<u8> {
 
 /// The first login in `input`.
 fn login(protocol: Protocol, input: &[u8]) -> Login {
-    let mut machine = local(protocol, BOUNDS, Some(Profile::default()));
+    let mut machine = local(protocol, BOUNDS, Privacy::Clear, Some(Profile::default()));
     let greeting: &[u8] = match protocol {
         Protocol::Smtp => b"EHLO x\r\n",
         Protocol::Imap | Protocol::Pop3 => b"",
@@ -186,6 +186,9 @@ fn login(protocol: Protocol, input: &[u8]) -> Login {
                 };
             }
             Step::Event(LocalEvent::NeedProfile) => machine.profile(Ok(&Profile::default())),
+            Step::Event(event @ (LocalEvent::StartTls(_) | LocalEvent::Mail)) => {
+                panic!("{event:?} was not offered")
+            }
             Step::NeedInput | Step::Event(LocalEvent::Close(_)) => return Login::None,
         }
     }

@@ -1,14 +1,16 @@
 //! What a machine says and does depends on the octets that come, never on how they are cut into segments.
 //!
 //! The options begin with the protocol: `i`, `p` or `s`. The octets behind a `/` are the lengths of the segments.
+//!
+//! One thing does depend on it: what comes together with STARTTLS is an injection, on both sides, and what comes behind it is not.
 
-use mailwicket::dialogue::{LocalEvent, LoggedIn, Step, local};
+use mailwicket::dialogue::{Ending, Local, LocalEvent, LoggedIn, Opening, Step, local};
 use mailwicket::failure::{Cause, Failure};
 use mailwicket::protocol::Protocol;
 use mailwicket::stage::Stage;
 use secrecy::ExposeSecret;
 
-use super::script::{Local, Script};
+use super::script::{self, Script};
 use super::setting::{ALICE, BOUNDS, PASSWORD, secret};
 use super::visit::{Cuts, Outcome, Visit};
 
@@ -22,31 +24,32 @@ struct Seen {
 /// A script, of which each side is played by itself.
 pub fn run(data: &[u8]) {
     let script = Script::read(data);
-    let protocol = match script.options.first() {
-        Some(b'p') => Protocol::Pop3,
-        Some(b's') => Protocol::Smtp,
-        _ => Protocol::Imap,
-    };
-    let slash = script.options.iter().position(|b| *b == b'/');
-    let cuts = slash.map_or(&[][..], |at| &script.options[at + 1..]);
-    mail_program(protocol, &script, cuts);
-    mail_server(&secret(data), protocol, &script, cuts);
+    let protocol = script.protocol();
+    mail_program(protocol, &script);
+    mail_server(&secret(data), protocol, &script);
 }
 
-fn mail_program(protocol: Protocol, script: &Script<'_>, cuts: &[u8]) {
-    let says = |turn: &Local<'_>| match turn {
-        Local::Says(said) => said.to_vec(),
-        Local::IsInterrupted(_) => Vec::new(),
+fn mail_program(protocol: Protocol, script: &Script<'_>) {
+    let says = |turn: &script::Local<'_>| match turn {
+        script::Local::Says(said) | script::Local::SaysInClear(said) => said.to_vec(),
+        script::Local::IsInterrupted(_) => Vec::new(),
     };
     let input = script.local.iter().map(says).collect::<Vec<_>>().concat();
-    let whole = serve(protocol, &input, Cuts::none());
-    assert_eq!(whole, serve(protocol, &input, Cuts::new(&[1])));
-    assert_eq!(whole, serve(protocol, &input, Cuts::new(cuts)));
+    let serve = |cuts| serve(protocol, script, &input, cuts);
+    let whole = serve(Cuts::none());
+    for cuts in [Cuts::new(&[1]), Cuts::new(script.cuts)] {
+        let cut = serve(cuts);
+        assert!(agree(&whole, &cut), "{whole:?}\n{cut:?}");
+    }
 }
 
 /// Runs our server over `input`, with the program's one right password.
-fn serve(protocol: Protocol, mut input: &[u8], mut cuts: Cuts<'_>) -> Seen {
-    let mut machine = local(protocol, BOUNDS, None);
+fn serve(protocol: Protocol, script: &Script<'_>, mut input: &[u8], mut cuts: Cuts<'_>) -> Seen {
+    let mut machine = local(protocol, BOUNDS, script.privacy(), None);
+    if script.is_waived() {
+        machine.waive_login();
+    }
+    let mut has_refused = false;
     let mut seen = Seen::default();
     let profile = Default::default();
     loop {
@@ -63,22 +66,26 @@ fn serve(protocol: Protocol, mut input: &[u8], mut cuts: Cuts<'_>) -> Seen {
                 seen.happens("NeedProfile".to_owned());
                 machine.profile(Ok(&profile));
             }
+            Step::Event(LocalEvent::StartTls(reply)) => {
+                seen.said.extend_from_slice(&reply);
+                seen.happens("StartTls".to_owned());
+                machine.tls_started();
+            }
+            Step::Event(LocalEvent::Mail) => {
+                seen.happens("Mail".to_owned());
+                hold(&mut *machine, &mut input);
+                if has_refused {
+                    return seen.accepted(machine.accept(&logged_in(protocol)));
+                }
+                has_refused = true;
+                machine.refuse(&Failure::new(Stage::Token, Cause::Token, ""));
+            }
             Step::Event(LocalEvent::Credentials(credentials)) => {
                 let password = credentials.password.expose_secret();
                 seen.happens(format!("{:?} {password:?}", credentials.login));
-                // What has come by the time of the answer is what counts, so here it is everything that can.
-                let count = input.len().min(machine.room());
-                machine.receive(&input[..count]);
-                input = &input[count..];
+                hold(&mut *machine, &mut input);
                 if credentials.login.eq_ignore_ascii_case(ALICE) && password == PASSWORD {
-                    match machine.accept(&logged_in(protocol)) {
-                        Ok(opening) => {
-                            seen.said.extend_from_slice(&opening.reply);
-                            seen.happens(format!("accepted {:?}", &opening.leftovers[..]));
-                        }
-                        Err(ending) => seen.happens(format!("{ending:?}")),
-                    }
-                    return seen;
+                    return seen.accepted(machine.accept(&logged_in(protocol)));
                 }
                 machine.refuse(&Failure::new(Stage::Password, Cause::Password, ""));
             }
@@ -88,6 +95,13 @@ fn serve(protocol: Protocol, mut input: &[u8], mut cuts: Cuts<'_>) -> Seen {
             }
         }
     }
+}
+
+/// What has come by the time of the answer is what counts, so here it is everything that can.
+fn hold(machine: &mut dyn Local, input: &mut &[u8]) {
+    let (now, later) = input.split_at(input.len().min(machine.room()));
+    machine.receive(now);
+    *input = later;
 }
 
 /// What a good mail server makes.
@@ -128,9 +142,9 @@ fn logged_in(protocol: Protocol) -> LoggedIn {
     }
 }
 
-fn mail_server(secret: &str, protocol: Protocol, script: &Script<'_>, cuts: &[u8]) {
+fn mail_server(secret: &str, protocol: Protocol, script: &Script<'_>) {
     let whole = call(secret, protocol, script, Cuts::none());
-    for cuts in [Cuts::new(&[1]), Cuts::new(cuts)] {
+    for cuts in [Cuts::new(&[1]), Cuts::new(script.cuts)] {
         let cut = call(secret, protocol, script, cuts);
         assert!(agree(&whole, &cut), "{whole:?}\n{cut:?}");
     }
@@ -150,7 +164,7 @@ fn call(secret: &str, protocol: Protocol, script: &Script<'_>, cuts: Cuts<'_>) -
     }
 }
 
-/// An early answer may go unnoticed when it is cut from the one before it; up to there everything must be the same.
+/// What came early may go unnoticed when it is cut from what came before it; up to there everything must be the same.
 fn agree(whole: &Seen, cut: &Seen) -> bool {
     let (short, long) = match (whole.came_early(), cut.came_early()) {
         (false, false) => return whole == cut,
@@ -166,10 +180,24 @@ impl Seen {
         self.happened.push((self.said.len(), event));
     }
 
-    /// Whether it ended because an answer came before its question, which shows only when both come together.
+    /// A conversation ends with a success, or with a password behind it that may not go on.
+    fn accepted(mut self, opening: Result<Opening, Ending>) -> Self {
+        match opening {
+            Ok(opening) => {
+                self.said.extend_from_slice(&opening.reply);
+                self.happens(format!("accepted {:?}", &opening.leftovers[..]));
+            }
+            Err(ending) => self.happens(format!("{ending:?}")),
+        }
+        self
+    }
+
+    /// Whether it ended because something came before its time, which shows only when both come together.
     fn came_early(&self) -> bool {
         let signs = ["answered before it was asked", "sent bytes in clear behind"];
         let last = self.happened.last();
-        last.is_some_and(|(_, event)| signs.iter().any(|sign| event.contains(sign)))
+        last.is_some_and(|(_, event)| {
+            event == "Injected" || signs.iter().any(|sign| event.contains(sign))
+        })
     }
 }

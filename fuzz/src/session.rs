@@ -2,20 +2,22 @@
 //! what `session` does, with a password check and a token that are always the same.
 //!
 //! Whatever both sides say: the mail program hears nothing but our own words and the success of the provider; a stranger causes no
-//! login upstream; what follows the login on both sides is handed to the relay, all of it and nothing else.
+//! login upstream; what follows the login on both sides is handed to the relay, all of it and nothing else. Where TLS is required no
+//! password is taken or asked for without it, and what was said in clear has no consequence behind the handshake.
 
 use std::collections::VecDeque;
 
 use mailwicket::config::{MechanismChoice, UpstreamTls};
 use mailwicket::dialogue::{
-    Credentials, Ending, Local, LocalEvent, LoggedIn, Opening, Profile, Step, UpstreamFailure,
-    UpstreamFailureKind, local,
+    Credentials, Ending, Local, LocalEvent, LoggedIn, Opening, Outgoing, Privacy, Profile, Step,
+    UpstreamFailure, UpstreamFailureKind,
 };
 use mailwicket::failure::{Cause, Failure};
 use mailwicket::protocol::Protocol;
 use mailwicket::stage::Stage;
 use secrecy::ExposeSecret;
 
+use super::pair::Pair;
 use super::script::{self, Script};
 use super::setting::{ALICE, BOUNDS, PASSWORD, count, lines, secret};
 use super::visit::{Cuts, Outcome, Visit};
@@ -41,11 +43,17 @@ pub fn smtp(data: &[u8]) {
 /// Plays a script, and says whether the mail program heard of success.
 pub fn play(protocol: Protocol, data: &[u8]) -> bool {
     let script = Script::read(data);
-    let mut machine = local(protocol, BOUNDS, None);
+    let privacy = script.privacy();
+    let mut machine: Box<dyn Local> = Box::new(Pair::new(protocol, privacy));
+    if script.is_waived() {
+        machine.waive_login();
+    }
     assert!(machine.room() <= CAPACITY, "a bound that is none");
     let mut session = Session {
         secret: secret(data),
         protocol,
+        privacy,
+        is_waived: script.is_waived(),
         tls: script.tls(),
         mechanism: script.mechanism(),
         turns: script.local,
@@ -65,7 +73,14 @@ pub fn play(protocol: Protocol, data: &[u8]) -> bool {
             Next::Credentials(credentials) => {
                 session.pipelines(&mut *machine);
                 match session.open(&credentials, machine.name(), machine.promised()) {
-                    Ok(opened) => return session.accept(machine, &opened),
+                    Ok(opened) => return session.accept(machine, &opened, Claim::Login),
+                    Err(failure) => machine.refuse(&session.marked(failure)),
+                }
+            }
+            Next::Mail => {
+                session.pipelines(&mut *machine);
+                match session.let_in(machine.name(), machine.promised()) {
+                    Ok(opened) => return session.accept(machine, &opened, Claim::Address),
                     Err(failure) => machine.refuse(&session.marked(failure)),
                 }
             }
@@ -78,6 +93,14 @@ pub fn play(protocol: Protocol, data: &[u8]) -> bool {
 enum Next {
     Profile,
     Credentials(Credentials),
+    Mail,
+}
+
+/// What somebody is let in with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    Login,
+    Address,
 }
 
 /// A login that the provider accepted, and what it said on that connection.
@@ -90,13 +113,16 @@ struct Session<'s> {
     /// The token, and the mark of everything that no mail program may be told.
     secret: String,
     protocol: Protocol,
+    /// How private the mail program's side is by now.
+    privacy: Privacy,
+    is_waived: bool,
     tls: UpstreamTls,
     mechanism: MechanismChoice,
     turns: VecDeque<script::Local<'s>>,
     visits: VecDeque<VecDeque<&'s [u8]>>,
     /// What the mail program still says in this turn.
     rest: &'s [u8],
-    /// What the mail program has said.
+    /// What the mail program has said, since the handshake if there was one.
     heard: Vec<u8>,
     /// What it was told.
     said: Vec<u8>,
@@ -111,11 +137,19 @@ impl<'s> Session<'s> {
                 Step::Send(bytes) => self.says(&bytes),
                 Step::NeedInput => self.hears(machine)?,
                 Step::Event(LocalEvent::NeedProfile) => return Some(Next::Profile),
+                Step::Event(LocalEvent::StartTls(reply)) => self.starts_tls(machine, &reply)?,
+                Step::Event(LocalEvent::Mail) => {
+                    assert!(self.is_waived && self.protocol == Protocol::Smtp);
+                    assert_ne!(self.privacy, Privacy::Required, "mail in clear");
+                    return Some(Next::Mail);
+                }
                 Step::Event(LocalEvent::Credentials(credentials)) => {
+                    assert_ne!(self.privacy, Privacy::Required, "a password in clear");
                     are_sound(&credentials);
                     return Some(Next::Credentials(credentials));
                 }
                 Step::Event(LocalEvent::Close(ending)) => {
+                    self.has_reason(ending);
                     let again = machine.step();
                     assert!(
                         matches!(again, Step::Event(LocalEvent::Close(same)) if same == ending)
@@ -126,10 +160,48 @@ impl<'s> Session<'s> {
         }
     }
 
+    /// What the driver does: whatever has come by now has come in clear, and ends it.
+    fn starts_tls(&mut self, machine: &mut dyn Local, reply: &Outgoing) -> Option<()> {
+        assert!(self.offers_tls(), "STARTTLS where it is not offered");
+        if !self.rest.is_empty() {
+            return None;
+        }
+        self.says(reply);
+        if let Some(script::Local::SaysInClear(said)) = self.turns.front().copied() {
+            let count = said.len().min(machine.room());
+            machine.receive(&said[..count]);
+            machine.tls_started();
+            let next = machine.step();
+            let is_injected = matches!(next, Step::Event(LocalEvent::Close(Ending::Injected)));
+            assert!(is_injected || count == 0, "taken for secured: {next:?}");
+            return None;
+        }
+        machine.tls_started();
+        self.privacy = Privacy::Secured;
+        self.heard.clear();
+        Some(())
+    }
+
+    fn offers_tls(&self) -> bool {
+        matches!(self.privacy, Privacy::Offered | Privacy::Required)
+    }
+
+    /// Some endings have one cause only.
+    fn has_reason(&self, ending: Ending) {
+        match ending {
+            Ending::Injected => assert!(self.offers_tls(), "nothing could be injected"),
+            Ending::ProxyHeader => {
+                let signs: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0"];
+                assert!(signs.iter().any(|sign| count(&self.heard, sign) > 0));
+            }
+            _ => {}
+        }
+    }
+
     fn hears(&mut self, machine: &mut dyn Local) -> Option<()> {
         while self.rest.is_empty() {
             match self.turns.pop_front()? {
-                script::Local::Says(said) => self.rest = said,
+                script::Local::Says(said) | script::Local::SaysInClear(said) => self.rest = said,
                 script::Local::IsInterrupted(interruption) => {
                     machine.interrupt(interruption);
                     self.parts(machine, Ending::Interrupted(interruption));
@@ -174,10 +246,30 @@ impl<'s> Session<'s> {
                 is_a_reply(self.protocol, line),
                 "{line:?} is not ours to say"
             );
+            self.is_in_place(line);
         }
         self.said.extend_from_slice(bytes);
         let is_told = count(bytes, self.secret.as_bytes()) > 0;
         assert!(!is_told, "what is for the log only was told");
+    }
+
+    /// STARTTLS is offered where it can be done, and a login where a password may come.
+    fn is_in_place(&self, line: &str) {
+        let words = capabilities(self.protocol, line);
+        let has_tls = words.iter().any(|word| ["STARTTLS", "STLS"].contains(word));
+        assert!(!has_tls || self.offers_tls(), "{line:?}");
+        let is_login =
+            |word: &&str| ["SASL", "USER", "AUTH"].contains(word) || word.starts_with("AUTH=");
+        let has_login = words.iter().any(is_login) || is_a_question(self.protocol, line);
+        // The only literals in clear that are no logins.
+        let has_id = self.protocol == Protocol::Imap
+            && count(&self.heard.to_ascii_uppercase(), b"ID") > 0
+            && line == "+ OK";
+        let may_log_in = self.privacy != Privacy::Required || has_id;
+        assert!(
+            !has_login || may_log_in,
+            "{line:?} asks for a password in clear"
+        );
     }
 
     /// With a detail that must not be told.
@@ -218,7 +310,7 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// What `session` does with credentials, with one renewal of a refused token.
+    /// What `session` does with credentials.
     fn open(
         &mut self,
         credentials: &Credentials,
@@ -232,6 +324,15 @@ impl<'s> Session<'s> {
             assert!(self.wrong_passwords <= BOUNDS.failed_logins);
             return Err(failure(Stage::Password, Cause::Password, ""));
         }
+        self.let_in(name, promised)
+    }
+
+    /// What `session` does for whoever may come in, with one renewal of a refused token.
+    fn let_in(
+        &mut self,
+        name: Option<&str>,
+        promised: Option<&Profile>,
+    ) -> Result<Opened, Failure> {
         match self.try_login(name, promised) {
             Err(Refusal::Token) => self
                 .try_login(name, promised)
@@ -268,7 +369,7 @@ impl<'s> Session<'s> {
     }
 
     /// The mail program hears of success in the provider's words, and what came behind it goes on. A second login does not.
-    fn accept(&mut self, machine: Box<dyn Local>, opened: &Opened) -> bool {
+    fn accept(&mut self, machine: Box<dyn Local>, opened: &Opened, claim: Claim) -> bool {
         let Opening { reply, leftovers } = match machine.accept(&opened.logged_in) {
             Ok(opening) => opening,
             Err(ending) => {
@@ -278,6 +379,12 @@ impl<'s> Session<'s> {
         };
         assert!(self.heard.ends_with(&leftovers) && leftovers.len() <= CAPACITY);
         assert!(!is_login(self.protocol, &leftovers), "a password goes on");
+        if claim == Claim::Address {
+            assert!(reply.is_empty(), "an answer to no question");
+            assert!(leftovers.to_ascii_uppercase().starts_with(b"MAIL"));
+            assert!(leftovers.contains(&b'\n'), "not a whole line");
+            return true;
+        }
         let reply = reply.strip_suffix(b"\r\n").expect("a whole line");
         for line in reply.split(|b| *b == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -315,6 +422,30 @@ fn success_text(protocol: Protocol, line: &[u8]) -> &[u8] {
             .or_else(|| line.strip_prefix(b"235-")),
     };
     text.unwrap_or_else(|| panic!("no success: {}", line.escape_ascii()))
+}
+
+/// The keywords of the capabilities that are listed in a line.
+fn capabilities(protocol: Protocol, line: &str) -> Vec<&str> {
+    match protocol {
+        Protocol::Imap => {
+            let list = line.split_once("CAPABILITY ").map(|(_, list)| list);
+            let list = list.map(|list| list.split(']').next().unwrap_or_default());
+            list.unwrap_or_default().split(' ').collect()
+        }
+        Protocol::Pop3 => line.split(' ').take(1).collect(),
+        Protocol::Smtp => {
+            let list = line.strip_prefix("250").and_then(|list| list.get(1..));
+            list.unwrap_or_default().split(' ').take(1).collect()
+        }
+    }
+}
+
+/// Whether a line asks for more of a login.
+fn is_a_question(protocol: Protocol, line: &str) -> bool {
+    match protocol {
+        Protocol::Imap | Protocol::Pop3 => line.starts_with("+ "),
+        Protocol::Smtp => line.starts_with("334"),
+    }
 }
 
 /// What fits the grammar of our replies before success.
@@ -374,6 +505,7 @@ impl Refusal {
 fn unreachable(told: &UpstreamFailure) -> Failure {
     let cause = match told.kind {
         UpstreamFailureKind::TokenRefused => Cause::Refused,
+        UpstreamFailureKind::Forbidden => Cause::Config,
         UpstreamFailureKind::Busy => Cause::Busy,
         UpstreamFailureKind::Unavailable => Cause::Upstream,
     };

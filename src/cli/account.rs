@@ -1,5 +1,8 @@
 //! `mailwicket account`: the mailboxes of the configuration. The file is changed only when the result passes the check.
 
+mod mx;
+mod provider;
+
 use std::path::Path;
 
 use clap::Subcommand;
@@ -32,9 +35,12 @@ enum Action {
 struct Add {
     /// The mailbox, as in NAME@DOMAIN
     address: String,
-    /// The provider, by its name in the configuration
+    /// The provider, by its name in the configuration; without it, the one whose preset fits the address
     #[arg(long, value_name = "NAME")]
-    provider: String,
+    provider: Option<String>,
+    /// Find the provider of an organisation's own domain by asking the DNS which hosts take its mail
+    #[arg(long, conflicts_with = "provider")]
+    ask_dns: bool,
     /// A name that mail programs log in with, instead of the address; may be repeated
     #[arg(long = "login", value_name = "LOGIN")]
     logins: Vec<String>,
@@ -57,9 +63,13 @@ pub fn run(args: Args, global: &Global) -> Exit {
 }
 
 fn add(new: Add, global: &Global) -> Result<(), Exit> {
+    let provider = match new.provider {
+        Some(name) => name,
+        None => guessed(&new.address, new.ask_dns, global)?,
+    };
     let account = NewAccount {
         address: new.address,
-        provider: new.provider,
+        provider,
         logins: new.logins,
         identity: new.identity,
         authorize_as: new.authorize_as,
@@ -70,6 +80,16 @@ fn add(new: Add, global: &Global) -> Result<(), Exit> {
         "added {address}; next: mailwicket authorize {address}, mailwicket password add {address}; a mailwicket that runs takes the change up at HUP"
     ));
     Ok(())
+}
+
+fn guessed(address: &str, may_ask: bool, global: &Global) -> Result<String, Exit> {
+    let found = provider::of_address(address, &global.load()?, may_ask);
+    let name = found.map_err(|words| {
+        say(&format!("error: {words}"));
+        Exit::Usage
+    })?;
+    say(&format!("the address belongs to provider `{name}`"));
+    Ok(name)
 }
 
 fn remove(address: &str, global: &Global) -> Result<(), Exit> {

@@ -4,6 +4,8 @@
 
 mod browser;
 mod check;
+mod device;
+mod password;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::{Exit, Global, say};
-use crate::config::{Account, Config, Flow, NoSuchAccount, SecretError};
+use crate::config::{Account, Config, Flow, NoSuchAccount};
 use crate::oauth::catalogue;
 use crate::oauth::redirect::{Expected, RedirectError, RedirectListener, SIGN_IN_LIMIT};
 use crate::oauth::response::Answer;
@@ -35,32 +37,47 @@ const MAX_PASTE: usize = 64 * 1024;
 pub struct Args {
     /// The mailbox, as in NAME@DOMAIN
     account: String,
-    /// How the end of the sign-in comes back from the browser
-    #[arg(long, value_name = "METHOD", default_value = "browser")]
-    method: Method,
+    /// How somebody signs in; without it, as the provider's flow says
+    #[arg(long, value_name = "METHOD")]
+    method: Option<Method>,
     /// Start no browser, only print the address
     #[arg(long)]
     no_open: bool,
 }
 
 impl Args {
-    /// For `account`, with the default method, and no browser started.
+    /// For `account`, with the method that its flow has, and no browser started.
     pub fn for_account(account: &str) -> Self {
         Self {
             account: account.to_owned(),
-            method: Method::Browser,
+            method: None,
             no_open: true,
         }
     }
 }
 
-/// How the end of the sign-in comes back from the browser.
+/// How somebody signs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
     /// The browser is on this machine, or its port is forwarded here
     Browser,
     /// Copy the last address from the browser and paste it here
     Paste,
+    /// Type a code on any device, such as a telephone
+    Device,
+}
+
+impl Method {
+    /// The one that was asked for, or the one that the account's provider is set up for.
+    fn of(args: &Args, account: &Account) -> Self {
+        let provider = &account.provider;
+        args.method.unwrap_or(match provider.flow {
+            Flow::DeviceCode => Self::Device,
+            // Nothing can be listened on there.
+            _ if provider.redirect_url.scheme() != "http" => Self::Paste,
+            _ => Self::Browser,
+        })
+    }
 }
 
 /// Why an account was not authorised.
@@ -72,9 +89,22 @@ pub enum AuthorizeError {
     /// The provider's `ca-file` cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The client secret cannot be read.
-    #[error("the client secret cannot be used: {0}")]
-    Secret(#[from] SecretError),
+    /// What proves the application cannot be read.
+    #[error("{0}")]
+    Credential(String),
+    /// There is a method, but nobody signs in.
+    #[error(
+        "provider {provider} has flow = \"{flow}\", in which nobody signs in by a browser or another device; leave --method out"
+    )]
+    NoMethod {
+        /// The provider's name.
+        provider: String,
+        /// Its flow.
+        flow: &'static str,
+    },
+    /// The password did not come.
+    #[error("cannot read the mailbox's password: {0}")]
+    Password(io::Error),
     /// The provider gave no tokens.
     #[error("{error}{}", on_a_new_line(error.remedy()))]
     OAuth {
@@ -107,7 +137,7 @@ impl AuthorizeError {
     /// The exit code that stands for it.
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::NoAccount(_) | Self::Tls(_) => Exit::Usage,
+            Self::NoAccount(_) | Self::Tls(_) | Self::NoMethod { .. } => Exit::Usage,
             _ => Exit::Failed,
         }
     }
@@ -136,6 +166,10 @@ pub struct Terminal<'t> {
     pub err: &'t mut (dyn Write + Send),
     /// Lines that a person pastes; `None` if nobody can.
     pub lines: Option<mpsc::Receiver<String>>,
+    /// Reads the mailbox's password, without showing it.
+    pub password: fn() -> io::Result<SecretString>,
+    /// Whether `err` is a screen on which a picture of characters makes sense.
+    pub shows_pictures: bool,
     /// Starts a browser; false if there is none.
     pub open: fn(&Url) -> bool,
 }
@@ -175,11 +209,16 @@ pub fn run(args: Args, global: &Global) -> Exit {
 fn on_terminal(args: &Args, config: &Config) -> Result<(), AuthorizeError> {
     let vault = Vault::open(&config.state_dir, &config.vault_key)?;
     let (mut out, mut err) = (io::stdout(), io::stderr());
-    let may_paste = args.method == Method::Paste || io::stdin().is_terminal();
+    let account = config.account(&args.account)?;
+    let is_pasted = Method::of(args, account) == Method::Paste || io::stdin().is_terminal();
+    // The password is read elsewhere, and only one may read.
+    let may_paste = is_pasted && account.provider.flow != Flow::Password;
     let mut terminal = Terminal {
         out: &mut out,
         err: &mut err,
         lines: may_paste.then(stdin_lines),
+        password: password::read,
+        shows_pictures: io::stderr().is_terminal(),
         open: if args.no_open {
             |_| false
         } else {
@@ -219,33 +258,46 @@ pub async fn authorize(
     // A record that cannot be replaced is better known before somebody signs in than after.
     vault.read(Kind::Grant, &account.address)?;
     let oauth = OAuth::new(account.provider.clone(), config.timeouts.token)?;
-    match account.provider.flow {
-        Flow::AuthorizationCode => person(args, &account, &oauth, vault, terminal).await,
-        Flow::ClientCredentials => application(&account, &oauth, vault, terminal).await,
+    let provider = &account.provider;
+    let is_by_person = matches!(provider.flow, Flow::AuthorizationCode | Flow::DeviceCode);
+    if args.method.is_some() && !is_by_person {
+        return Err(AuthorizeError::NoMethod {
+            provider: provider.name.clone(),
+            flow: provider.flow.word(),
+        });
     }
+    // What cannot be read is told before somebody has signed in for nothing.
+    let looked_at = provider.look_at_credentials();
+    looked_at.map_err(AuthorizeError::Credential)?;
+    if provider.flow.is_unattended() {
+        return application(&account, &oauth, vault, terminal).await;
+    }
+    let who = account.authorize_as.as_deref().unwrap_or(&account.address);
+    let method = Method::of(args, &account);
+    let (answer, sent) = match (provider.flow, method) {
+        (Flow::Password, _) => password::sign_in(&oauth, who, terminal).await?,
+        (_, Method::Device) => device::sign_in(&oauth, who, terminal).await?,
+        (_, method) => by_browser(method, &account, &oauth, who, terminal).await?,
+    };
+    keep(&answer, sent, &account, vault, terminal).await
 }
 
-/// A person signs in (RFC 6749 §4.1).
-async fn person(
-    args: &Args,
+/// A person signs in with a browser (RFC 6749 §4.1).
+async fn by_browser(
+    method: Method,
     account: &Account,
     oauth: &OAuth,
-    vault: &Vault,
+    who: &str,
     terminal: &mut Terminal<'_>,
-) -> Result<(), AuthorizeError> {
-    // A secret that cannot be read is told before somebody has signed in for nothing.
-    if let Some(secret) = &account.provider.client_secret {
-        secret.read()?;
-    }
-    let listener = match args.method {
-        Method::Browser => Some(RedirectListener::bind(&account.provider.redirect_url).await?),
+) -> Result<(Answer, Timestamp), AuthorizeError> {
+    let listener = match method {
         Method::Paste => None,
+        _ => Some(RedirectListener::bind(&account.provider.redirect_url).await?),
     };
     let redirect = match &listener {
         Some(listener) => listener.url().clone(),
         None => without_port_zero(&account.provider.redirect_url),
     };
-    let who = account.authorize_as.as_deref().unwrap_or(&account.address);
     let sign_in = oauth.sign_in(&redirect, who).await?;
     terminal.say(&format!("Sign in as {who} at this address:"));
     terminal.print(sign_in.url.as_str())?;
@@ -253,13 +305,22 @@ async fn person(
 
     let code = wait(listener, &sign_in.expected, terminal).await?;
     let sent = Timestamp::now();
-    let answer = oauth.exchange(sign_in, code).await?;
-    let checked = check::check(&answer, account)?;
+    Ok((oauth.exchange(sign_in, code).await?, sent))
+}
+
+/// Checks what was granted, and stores it if it is of use.
+async fn keep(
+    answer: &Answer,
+    sent: Timestamp,
+    account: &Account,
+    vault: &Vault,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), AuthorizeError> {
+    let checked = check::check(answer, account)?;
     for warning in &checked.warnings {
         terminal.say(&format!("warning: {warning}"));
     }
-    let grant =
-        Grant::new(&account.provider, &answer, sent).signed_in(checked.signed_in_as.clone());
+    let grant = Grant::new(&account.provider, answer, sent).signed_in(checked.signed_in_as.clone());
     store(vault, account, grant, terminal).await?;
     let by = checked
         .signed_in_as
@@ -269,7 +330,7 @@ async fn person(
     Ok(())
 }
 
-/// The application signs in by itself (RFC 6749 §4.4): nobody is needed, so this tries it and keeps the token.
+/// The application signs in by itself: nobody is needed, so this tries it and keeps the token.
 async fn application(
     account: &Account,
     oauth: &OAuth,
@@ -277,7 +338,7 @@ async fn application(
     terminal: &mut Terminal<'_>,
 ) -> Result<(), AuthorizeError> {
     let sent = Timestamp::now();
-    let answer: Answer = oauth.client_credentials().await?;
+    let answer = oauth.unattended(account).await?;
     let grant = Grant::new(&account.provider, &answer, sent);
     store(vault, account, grant, terminal).await?;
     terminal.say(&format!(

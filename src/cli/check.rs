@@ -18,8 +18,14 @@ pub fn run(_: Args, global: &Global) -> Exit {
 fn checked(global: &Global) -> Result<(), Exit> {
     let config = global.load()?;
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-    for warning in config::warnings(&config, today) {
+    let warnings = config::warnings(&config, today);
+    for warning in warnings.into_iter().chain(super::ca::warnings(&config)) {
         say(&format!("warning: {warning}"));
+    }
+    for provider in &config.providers {
+        if let Some(way) = provider.way_out() {
+            print(&format!("provider {}: {way}", provider.name))?;
+        }
     }
     print(&summary(&config))
 }

@@ -2,11 +2,18 @@
 
 pub mod account;
 pub mod authorize;
+pub mod ca;
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod doctor;
+pub mod import;
+pub mod man;
+mod new_file;
 pub mod password;
+pub mod revoke;
 pub mod run;
+pub mod setup;
 pub mod status;
 
 use std::io::{self, IsTerminal, Write};
@@ -17,6 +24,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config, LoadError, Log, Surroundings};
+use crate::process;
 
 /// Lets old mail programs keep their password while the provider gets OAuth 2.0.
 #[derive(Debug, Parser)]
@@ -34,6 +42,8 @@ struct Cli {
 pub enum Command {
     /// See it work: a sandbox provider, the real proxy, and a message that travels; nothing to configure
     Demo(demo::Args),
+    /// Ask what is needed, write a configuration, and try it
+    Setup(setup::Args),
     /// Check the configuration and show everything that is wrong in it
     Check(check::Args),
     /// List, add and remove the mailboxes of the configuration
@@ -49,6 +59,17 @@ pub enum Command {
     Password(password::Args),
     /// Sign in at the provider for a mailbox
     Authorize(authorize::Args),
+    /// Take a sign-in back at the provider, and forget its tokens
+    Revoke(revoke::Args),
+    /// Turn another program's configuration into one of mailwicket
+    Import(import::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Print a manual page, for `man -l -`
+    Man(man::Args),
+    /// The local CA, which mail programs have to trust where they use TLS
+    #[command(subcommand)]
+    Ca(ca::Args),
 }
 
 /// The options of every subcommand.
@@ -145,10 +166,21 @@ pub fn main() -> ExitCode {
             .into();
         }
     };
-    let global = &cli.global;
+    // Every command may hold secrets, if only a password that it hashes.
+    if let Err(error) = process::close_memory() {
+        say(&format!(
+            "warning: the memory of this process cannot be kept from core dumps and debuggers: {error}"
+        ));
+    }
     let command = cli.command.unwrap_or(Command::Run(run::Args::default()));
+    perform(command, &cli.global).into()
+}
+
+/// Runs a command.
+fn perform(command: Command, global: &Global) -> Exit {
     match command {
         Command::Demo(args) => demo::run(args, global),
+        Command::Setup(args) => setup::run(args, global),
         Command::Check(args) => check::run(args, global),
         Command::Account(args) => account::run(args, global),
         Command::Run(args) => run::run(args, global),
@@ -156,8 +188,30 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(args, global),
         Command::Password(args) => password::command(args, global),
         Command::Authorize(args) => authorize::run(args, global),
+        Command::Revoke(args) => revoke::run(args, global),
+        Command::Import(args) => import::run(args, global),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+        Command::Ca(args) => ca::run(args, global),
     }
-    .into()
+}
+
+/// Runs the command that these words are, as a person would type them, with the configuration at `path`.
+fn perform_words(words: &[&str], path: &Path, global: &Global) -> Exit {
+    match Cli::try_parse_from(std::iter::once(&"mailwicket").chain(words)) {
+        Ok(Cli {
+            command: Some(command),
+            ..
+        }) => {
+            let global = Global {
+                config: Some(path.to_owned()),
+                ..global.clone()
+            };
+            perform(command, &global)
+        }
+        // Only if the words and the commands do not fit each other.
+        Ok(_) | Err(_) => Exit::Usage,
+    }
 }
 
 impl Global {

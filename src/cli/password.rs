@@ -1,15 +1,21 @@
 //! `mailwicket password`: the named local passwords of an account.
 
+mod import;
+mod learn;
+mod list;
+mod values;
+
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
 
 use clap::Subcommand;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice};
 use zeroize::Zeroizing;
 
+use self::import::Import;
+use self::learn::Learn;
+use self::values::{expiry, network, now, protocol};
 use super::{Exit, Global};
 use crate::config::{Account, Config, NoSuchAccount};
 use crate::password::{self, HashError, NamedError, NamedPassword};
@@ -41,8 +47,11 @@ pub enum Args {
         /// Accept it only for this protocol.
         #[arg(long, value_parser = protocol())]
         protocol: Option<Protocol>,
+        /// Accept it through this day (of UTC), as 2027-01-31, or for this time from now, as 30d or 12h.
+        #[arg(long, value_name = "WHEN", value_parser = expiry)]
+        expires: Option<Timestamp>,
     },
-    /// List the passwords by name; none is shown.
+    /// List the passwords by name, with their last use; none is shown.
     List {
         /// The mailbox, as in the configuration.
         account: String,
@@ -54,6 +63,10 @@ pub enum Args {
         /// The password's name.
         name: String,
     },
+    /// Learn the password that a device already has, from its next login.
+    Learn(Learn),
+    /// Import password hashes of an htpasswd file or of Dovecot's passwd-file.
+    Import(Import),
     /// Print an Argon2id hash for the configuration; without --stdin the password is made up and told on standard error.
     Hash {
         /// Read the password from the first line of standard input.
@@ -90,6 +103,9 @@ pub enum PasswordError {
     /// No hash or password was made.
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// Some lines of a file were not imported; each was told.
+    #[error("{0} of the lines were not imported")]
+    Left(usize),
     /// Reading or writing failed.
     #[error("cannot read or write: {0}")]
     Stream(#[from] io::Error),
@@ -130,7 +146,12 @@ pub fn run(args: Args, config: &Config, streams: &mut Streams<'_>) -> Result<(),
     let vault = || Vault::open(&config.state_dir, &config.vault_key);
     match args {
         Args::Hash { stdin } => hash(stdin, streams),
-        Args::List { account } => list(&vault()?, config.account(&account)?, streams),
+        Args::List { account } => list::list(&vault()?, config.account(&account)?, streams),
+        Args::Learn(args) => {
+            let account = config.account(&args.account)?;
+            learn::learn(&vault()?, account, args, streams)
+        }
+        Args::Import(args) => import::import(&vault()?, config, &args, streams),
         Args::Remove { account, name } => {
             remove(&vault()?, config.account(&account)?, &name, streams)
         }
@@ -141,9 +162,14 @@ pub fn run(args: Args, config: &Config, streams: &mut Streams<'_>) -> Result<(),
             stdin,
             from,
             protocol,
+            expires,
         } => {
             let account = config.account(&account)?;
-            let restrictions = Restrictions { from, protocol };
+            let restrictions = Restrictions {
+                from,
+                protocol,
+                expires,
+            };
             add(&vault()?, account, name, stdin, restrictions, streams)
         }
     }
@@ -164,10 +190,11 @@ pub fn hash(stdin: bool, streams: &mut Streams<'_>) -> Result<(), PasswordError>
     Ok(())
 }
 
-/// Where a password is good.
+/// Where and how long a password is good.
 struct Restrictions {
     from: Vec<IpNet>,
     protocol: Option<Protocol>,
+    expires: Option<Timestamp>,
 }
 
 /// A password and where it comes from: what a person typed is never shown again.
@@ -205,6 +232,7 @@ fn add(
         created: now(),
         from: restrictions.from,
         protocol: restrictions.protocol,
+        expires: restrictions.expires,
     };
     password::add(vault, account, named)?;
     writeln!(streams.words, "{words}")?;
@@ -213,37 +241,6 @@ fn add(
         writeln!(streams.out, "{}", password.expose_secret())?;
     }
     Ok(())
-}
-
-fn list(vault: &Vault, account: &Account, streams: &mut Streams<'_>) -> Result<(), PasswordError> {
-    let passwords = password::list(vault, &account.address)?;
-    let longest = passwords.iter().map(|named| named.name.chars().count());
-    let width = longest.max().unwrap_or(0);
-    for named in &passwords {
-        let (name, created) = (&named.name, named.created);
-        let uses = uses(named);
-        writeln!(streams.out, "{name:width$}  {created}  {uses}")?;
-    }
-    match (passwords.len(), account.password_hashes.len()) {
-        (0, 0) => writeln!(
-            streams.words,
-            "{0} has no password yet; see: mailwicket password add {0}",
-            account.address
-        )?,
-        (_, 0) => {}
-        (_, more) => writeln!(streams.words, "The configuration has {more} more.")?,
-    }
-    Ok(())
-}
-
-/// Where a password is good, in words: `smtp from 192.0.2.0/24, 2001:db8::/32`.
-fn uses(named: &NamedPassword) -> String {
-    let protocol = named.protocol.map_or("any protocol", Protocol::word);
-    let from: Vec<_> = named.from.iter().map(IpNet::to_string).collect();
-    match from.as_slice() {
-        [] => format!("{protocol} from anywhere"),
-        from => format!("{protocol} from {}", from.join(", ")),
-    }
 }
 
 fn remove(
@@ -292,34 +289,12 @@ fn read(input: &mut dyn Read) -> Result<SecretSlice<u8>, PasswordError> {
     }
 }
 
-/// To the second, as people read it.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
-}
-
-/// A network, or one address.
-fn network(text: &str) -> Result<IpNet, String> {
-    let net = text.parse::<IpNet>();
-    let net = net.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    net.map(|net| net.trunc())
-        .map_err(|_| "a network is wanted, as 192.0.2.0/24, or an address".into())
-}
-
-fn protocol() -> impl TypedValueParser<Value = Protocol> {
-    let words = Protocol::ALL.map(Protocol::word);
-    PossibleValuesParser::new(words).try_map(|word| {
-        let mut all = Protocol::ALL.into_iter();
-        all.find(|protocol| protocol.word() == word)
-            .ok_or("no protocol")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::config::Surroundings;
     use crate::password::tests::Bench;
 
     #[derive(Parser)]
@@ -334,9 +309,23 @@ mod tests {
     }
 
     /// What a command printed: output and words.
-    type Printed = (String, String);
+    pub(super) type Printed = (String, String);
 
-    fn with_streams(
+    /// Two mailboxes, one of which has another login name too.
+    pub(super) fn configured() -> (tempfile::TempDir, Config) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mailwicket.toml");
+        let text = "[provider.contoso]\npreset = 'google'\nclient-id = 'id.apps.googleusercontent.com'\nclient-secret = 's3cret'\n\
+                    [[account]]\naddress = 'alice@contoso.com'\nprovider = 'contoso'\n\
+                    logins = ['alice@contoso.com', 'scanner-2']\n\
+                    [[account]]\naddress = 'bob@contoso.com'\nprovider = 'contoso'\n";
+        std::fs::write(&path, text).unwrap();
+        let around = Surroundings::of_process().with_state_dir(Some(&folder.path().join("state")));
+        let config = Config::load_in(&path, &around).unwrap();
+        (folder, config)
+    }
+
+    pub(super) fn with_streams(
         mut input: &[u8],
         command: impl FnOnce(&mut Streams<'_>) -> Result<(), PasswordError>,
     ) -> Result<Printed, PasswordError> {
@@ -354,6 +343,7 @@ mod tests {
         let restrictions = Restrictions {
             from: vec![network("192.0.2.9/24").unwrap()],
             protocol: Some(Protocol::Smtp),
+            expires: None,
         };
         with_streams(input.unwrap_or_default(), |streams| {
             let stdin = input.is_some();
@@ -384,18 +374,6 @@ mod tests {
         assert!(!words.contains("hunter"));
         let named = &password::list(&bench.vault, &bench.alice.address).unwrap()[0];
         assert!(crate::password::tests::matches(&named.hash, b"hunter\xe9"));
-    }
-
-    #[test]
-    fn the_list_tells_names_and_uses_and_no_hash() {
-        let bench = Bench::new(&["$argon2id$of-the-file"]);
-        add_to(&bench, "scanner", Some(b"right")).unwrap();
-        let (out, words) =
-            with_streams(b"", |streams| list(&bench.vault, &bench.alice, streams)).unwrap();
-        assert!(out.starts_with("scanner  20"), "{out}");
-        assert!(out.ends_with("Z  smtp from 192.0.2.0/24\n"), "{out}");
-        assert!(!out.contains("argon2"), "{out}");
-        assert_eq!(words, "The configuration has 1 more.\n");
     }
 
     #[test]
@@ -446,19 +424,32 @@ mod tests {
     #[test]
     fn the_command_line_is_as_documented() {
         let line = "add alice@contoso.com --name scanner --generate --from 192.0.2.0/24 \
-                    --from ::1 --protocol smtp";
+                    --from ::1 --protocol smtp --expires 30d";
         let Args::Add { from, protocol, .. } = parse(line).unwrap() else {
             panic!("not an addition");
         };
         assert_eq!(from.len(), 2);
         assert_eq!(protocol, Some(Protocol::Smtp));
-        for good in ["list a@x", "remove a@x scanner", "hash", "hash --stdin"] {
+        for good in [
+            "list a@x",
+            "remove a@x scanner",
+            "hash",
+            "hash --stdin",
+            "learn a@x --from 192.0.2.7 --name scanner --protocol smtp --for 1h",
+            "learn a@x --cancel",
+            "learn --cancel a@x",
+            "import users.htpasswd --account a@x --name old",
+        ] {
             assert!(parse(good).is_ok(), "{good}");
         }
         let odd = [
             "add a@x --generate --stdin",
             "add a@x --protocol ftp",
             "add a@x --from nowhere",
+            "add a@x --expires yesterday",
+            "learn a@x",
+            "learn a@x --cancel --from 192.0.2.7",
+            "learn a@x --from 192.0.2.7 --for 2d",
         ];
         for odd in odd {
             assert!(parse(odd).is_err(), "{odd}");

@@ -24,7 +24,7 @@ pub fn run(_: Args, global: &Global) -> Exit {
             say(&format!("error: {error}"));
             Exit::Usage
         })?;
-        process::prepare(config.limits.sessions);
+        process::make_room(config.limits.sessions);
         warn(&config);
         super::block_on(serve(config, global))?
     });
@@ -65,8 +65,8 @@ fn warn(config: &Config) {
 fn announce(daemon: &Daemon) {
     for (listener, address) in daemon.bound() {
         say(&format!(
-            "listening {} {address} provider={}",
-            listener.protocol, listener.provider.name
+            "listening {} {address} provider={} tls={}",
+            listener.protocol, listener.provider.name, listener.tls
         ));
     }
 }

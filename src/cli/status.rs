@@ -131,10 +131,11 @@ fn listener(line: &ListenerLine) -> String {
         protocol,
         address,
         provider,
+        tls,
         figures,
     } = line;
     format!(
-        "{protocol} {address}  provider {provider}  sessions {}  logins {}  octets up {} down {}",
+        "{protocol} {address}  provider {provider}  tls {tls}  sessions {}  logins {}  octets up {} down {}",
         figures.sessions, figures.logins, figures.up, figures.down
     )
 }

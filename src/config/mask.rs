@@ -68,7 +68,14 @@ fn hide(value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
 fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     let named = [
-        "secret", "passw", "command", "webhook", "postgres", "egress",
+        "secret",
+        "passw",
+        "command",
+        "webhook",
+        "postgres",
+        "egress",
+        "assertion",
+        "service-account",
     ];
     (named.iter().any(|word| key.contains(word)) || key.ends_with("key"))
         && !key.contains("expires")
@@ -110,6 +117,13 @@ mod tests {
         assert!(!masked("token-url = 'https://a:hunter2@b'").contains("hunter2"));
         assert_eq!(out.len(), text.len());
         assert!(!out.contains("nter2"), "{out}");
+        for text in [
+            "certificate = { file = 'a', key = \"\"\"\n-BEGIN\nhunter2\n\"\"\" }",
+            "assertion = 'hunter2'",
+            "service-account = '{\"private_key\": \"hunter2\"}'",
+        ] {
+            assert!(!masked(text).contains("hunter2"), "{text}");
+        }
         assert!(out.contains("client-secret = \"********\" # why"), "{out}");
         assert!(
             out.contains("2027-01-01") && out.contains("vault.key"),

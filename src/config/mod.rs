@@ -2,12 +2,17 @@
 //!
 //! The file belongs to its human. This module and its children read it; only `account add` and its like write to it, on request.
 
+mod certificate;
 mod check;
+mod credential;
 pub mod edit;
+pub mod egress;
 mod mask;
 mod preset;
 mod problem;
 mod secret;
+pub mod senders;
+mod service_account;
 mod shape;
 mod sift;
 mod surroundings;
@@ -15,29 +20,39 @@ mod warning;
 
 use std::fmt;
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 use url::Url;
 
+pub use self::certificate::{CertificateError, ClientCertificate, KeyPair, SigningAlgorithm};
 pub use self::check::{LEVEL_HINT, is_log_level};
+pub use self::egress::Egress;
+pub use self::preset::Preset;
+pub use self::preset::guess::{Guess, guess, guess_by_mx};
 pub use self::problem::{Problem, Problems};
 pub use self::secret::SecretError;
+pub use self::senders::Senders;
+pub use self::service_account::{ServiceAccount, ServiceAccountError};
 pub use self::surroundings::{NotFound, Surroundings, find};
 pub use self::warning::warnings;
 use crate::protocol::Protocol;
+
+pub(crate) use self::certificate::signing_key;
+#[cfg(test)]
+pub(crate) use self::certificate::tests as testing;
 
 /// Octets of a configuration file: tens of thousands of accounts. More is not a configuration.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// The console's address: loopback, on a port that no mail program looks for.
-const DEFAULT_CONSOLE: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8047);
+const DEFAULT_CONSOLE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8047);
 
 /// The file in the state directory that holds the vault's key, unless the configuration names another source.
 const VAULT_KEY: &str = "vault.key";
@@ -62,6 +77,8 @@ pub struct Config {
     pub vault_key: SecretSource,
     /// Where the web console listens; `None` if it is switched off.
     pub console: Option<SocketAddr>,
+    /// Names and addresses that the certificates of the local CA carry besides those that are known anyway.
+    pub ca_names: Vec<CertificateName>,
     /// The registrations at providers, by name.
     pub providers: Vec<Arc<Provider>>,
     /// The local addresses and what they speak.
@@ -74,6 +91,8 @@ pub struct Config {
     pub limits: Limits,
     /// How and how much is logged.
     pub log: Log,
+    /// How people are told what they have to know.
+    pub notify: Notify,
 }
 
 impl Config {
@@ -229,6 +248,12 @@ pub struct Provider {
     pub client_secret: Option<SecretSource>,
     /// The day on which the client secret ends, as far as the file says.
     pub client_secret_expires: Option<jiff::civil::Date>,
+    /// The certificate that stands for the secret, where the registration has one (RFC 7523).
+    pub certificate: Option<ClientCertificate>,
+    /// Where somebody else's assertion about this program comes from, which stands for the secret (workload identity federation).
+    pub assertion: Option<SecretSource>,
+    /// The key file of a service account, in JSON.
+    pub service_account: Option<SecretSource>,
     /// How tokens are got the first time.
     pub flow: Flow,
     /// The issuer identifier: checked against `iss` in redirects (RFC 9207); the source of missing URLs (RFC 8414).
@@ -237,6 +262,8 @@ pub struct Provider {
     pub authorize_url: Option<Url>,
     /// The token endpoint (RFC 6749 §3.2).
     pub token_url: Option<Url>,
+    /// The device authorization endpoint (RFC 8628).
+    pub device_url: Option<Url>,
     /// The revocation endpoint (RFC 7009).
     pub revoke_url: Option<Url>,
     /// The redirect URL that is sent; its host must be loopback. A port 0 or none means: any free port.
@@ -255,6 +282,8 @@ pub struct Provider {
     pub mechanism: MechanismChoice,
     /// Certificates (PEM) trusted besides the system's roots, for this provider's tokens and mail.
     pub ca_file: Option<PathBuf>,
+    /// How connections to this provider leave this machine, for tokens and mail.
+    pub egress: Egress,
 }
 
 impl Provider {
@@ -269,12 +298,21 @@ impl Provider {
 }
 
 /// How tokens are got the first time (RFC 6749 §1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Flow {
     /// A person signs in with a browser (RFC 6749 §4.1 with RFC 7636).
     AuthorizationCode,
+    /// A person signs in on another device (RFC 8628).
+    DeviceCode,
+    /// A person's password is exchanged for tokens, once (RFC 6749 §4.3).
+    Password,
     /// The application signs in by itself (RFC 6749 §4.4).
     ClientCredentials,
+    /// The application signs an assertion for each mailbox (RFC 7523 §2.1).
+    ServiceAccount,
+    /// The machine's own identity in Azure is asked for.
+    ManagedIdentity,
 }
 
 impl Flow {
@@ -282,7 +320,19 @@ impl Flow {
     pub const fn word(self) -> &'static str {
         match self {
             Self::AuthorizationCode => "authorization-code",
+            Self::DeviceCode => "device-code",
+            Self::Password => "password",
             Self::ClientCredentials => "client-credentials",
+            Self::ServiceAccount => "service-account",
+            Self::ManagedIdentity => "managed-identity",
+        }
+    }
+
+    /// Whether nobody signs in: the application gets its tokens by itself, and no refresh token.
+    pub const fn is_unattended(self) -> bool {
+        match self {
+            Self::AuthorizationCode | Self::DeviceCode | Self::Password => false,
+            Self::ClientCredentials | Self::ServiceAccount | Self::ManagedIdentity => true,
         }
     }
 }
@@ -335,8 +385,123 @@ pub struct Listener {
     pub provider: Arc<Provider>,
     /// Where to bind; all of them, or the start fails.
     pub addresses: Vec<SocketAddr>,
+    /// When TLS begins.
+    pub tls: LocalTls,
+    /// The certificate to show; without one, it is made by the local CA.
+    pub certificate: Option<CertificateFiles>,
+    /// From where passwords are taken in clear, besides what `tls` allows.
+    pub allow_plaintext_from: Vec<IpNet>,
     /// What a mail program hears when the provider cannot be reached or used.
     pub on_unavailable: OnUnavailable,
+    /// The proxies whose connections begin with a PROXY protocol header.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// Who may send without logging in (SMTP).
+    pub without_login: Option<WithoutLogin>,
+}
+
+impl Listener {
+    /// Whether a peer's connections begin with a PROXY protocol header.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        holds(&self.proxy_protocol_from, peer)
+    }
+}
+
+/// Devices that send mail without logging in, known by their addresses.
+#[derive(Clone, Debug)]
+pub struct WithoutLogin {
+    /// The mailbox that they send as.
+    pub account: Arc<Account>,
+    /// Their addresses.
+    pub from: Vec<IpNet>,
+    /// What they may put in MAIL FROM; without it, all that the mail server takes from the mailbox.
+    pub senders: Option<Arc<Senders>>,
+}
+
+impl WithoutLogin {
+    /// Whether whoever connects from `source` is one of them.
+    pub fn covers(&self, source: IpAddr) -> bool {
+        holds(&self.from, source)
+    }
+}
+
+fn holds(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// When TLS begins on the local side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LocalTls {
+    /// Never.
+    #[default]
+    None,
+    /// After STARTTLS or STLS.
+    StartTls,
+    /// With the first byte.
+    Implicit,
+    /// With the first byte if that is TLS, else after STARTTLS or STLS.
+    Auto,
+}
+
+impl LocalTls {
+    /// The word in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::StartTls => "starttls",
+            Self::Implicit => "implicit",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+impl fmt::Display for LocalTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A certificate with its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate, followed by those that lead to its authority.
+    pub chain: PathBuf,
+    /// The private key; it may be the same file.
+    pub key: PathBuf,
+}
+
+/// What a certificate can be for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CertificateName {
+    /// A host name, in lower case.
+    Host(String),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl CertificateName {
+    /// Reads an address or a host name; a name with wildcards is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_label = |label: &str| {
+            let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            (1..=63).contains(&label.len()) && label.bytes().all(is_part) && !label.starts_with('-')
+        };
+        match text.parse::<IpAddr>() {
+            Ok(address) => Some(Self::Address(address.to_canonical())),
+            Err(_) => (text.len() <= 253 && text.split('.').all(is_label))
+                .then(|| Self::Host(text.to_ascii_lowercase())),
+        }
+    }
+}
+
+impl fmt::Display for CertificateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name) => f.write_str(name),
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
 }
 
 /// What a mail program hears when a login cannot be completed for reasons that are not its fault.
@@ -409,6 +574,8 @@ pub enum SecretSource {
 pub struct Timeouts {
     /// From accept until credentials are accepted, in all.
     pub before_login: Duration,
+    /// A TLS handshake with a mail program.
+    pub tls: Duration,
     /// One TCP connect and TLS handshake to one address.
     pub connect: Duration,
     /// All addresses of a host together.
@@ -425,6 +592,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             before_login: Duration::from_secs(3 * 60), // a person types a password; RFC 3501 asks for 30 minutes only after login
+            tls: Duration::from_secs(10),              // slow devices need seconds for it
             connect: Duration::from_secs(10), // one lost SYN is sent again after 1, 3 and 7 seconds
             connect_total: Duration::from_secs(30), // three addresses, before a mail program gives up
             upstream_login: Duration::from_secs(60), // providers delay the answer to logins that they suspect
@@ -459,6 +627,17 @@ impl Default for Limits {
             line_before_login: 8192,     // RFC 7162 §4 for IMAP; the others need less
         }
     }
+}
+
+/// How people are told what they have to know; the log has it in any case.
+#[derive(Clone, Debug, Default)]
+pub struct Notify {
+    /// A program and its arguments; it reads a JSON object on its standard input.
+    pub command: Option<Vec<String>>,
+    /// Where the same object is sent by HTTP POST.
+    pub webhook: Option<SecretSource>,
+    /// The way out for the webhook, which is the environment's.
+    pub egress: Egress,
 }
 
 /// How and how much is logged.

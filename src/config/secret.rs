@@ -108,17 +108,43 @@ impl SecretSource {
     ///
     /// It blocks, for a command up to ten seconds: call it where blocking is allowed.
     pub fn read(&self) -> Result<SecretString, SecretError> {
+        self.part(Part::Line)
+    }
+
+    /// The same for a secret of many lines, such as a key in PEM form.
+    pub fn read_whole(&self) -> Result<SecretString, SecretError> {
+        self.part(Part::Whole)
+    }
+
+    /// The same for one that a platform keeps in a file of its own making, readable for whom the platform wants.
+    pub fn read_of_platform(&self) -> Result<SecretString, SecretError> {
+        match self {
+            Self::File(path) => from_file(path, Part::Line, false),
+            _ => self.read(),
+        }
+    }
+
+    fn part(&self, part: Part) -> Result<SecretString, SecretError> {
         match self {
             Self::Inline(secret) => Ok(secret.clone()),
-            Self::File(path) => from_file(path, true),
-            Self::Env(name) => from_env(name),
-            Self::Credential(name) => from_credential(name),
-            Self::Command(words) => from_command(words, COMMAND_TIME),
+            Self::File(path) => from_file(path, part, true),
+            Self::Env(name) => from_env(name, part),
+            Self::Credential(name) => from_credential(name, part),
+            Self::Command(words) => from_command(words, part, COMMAND_TIME),
         }
     }
 }
 
-fn from_file(path: &Path, guarded: bool) -> Result<SecretString, SecretError> {
+/// How much of what is there is the secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The first line.
+    Line,
+    /// All of it.
+    Whole,
+}
+
+fn from_file(path: &Path, part: Part, guarded: bool) -> Result<SecretString, SecretError> {
     let fail = |source| SecretError::File {
         path: path.to_owned(),
         source,
@@ -136,7 +162,9 @@ fn from_file(path: &Path, guarded: bool) -> Result<SecretString, SecretError> {
         });
     }
     let octets = read_bounded(file).map_err(fail)?;
-    first_line(&octets, || format!("the secret file {}", path.display()))
+    text(part, &octets, || {
+        format!("the secret file {}", path.display())
+    })
 }
 
 /// Whether users beyond owner and group have access. A group is a choice of the administrator.
@@ -151,25 +179,25 @@ fn is_exposed(_: &fs::Metadata) -> bool {
     false
 }
 
-fn from_env(name: &str) -> Result<SecretString, SecretError> {
+fn from_env(name: &str, part: Part) -> Result<SecretString, SecretError> {
     let value = std::env::var(name).map_err(|_| SecretError::Env {
         name: name.to_owned(),
     })?;
     let value = Zeroizing::new(value);
-    first_line(value.as_bytes(), || {
+    text(part, value.as_bytes(), || {
         format!("the environment variable {name}")
     })
 }
 
-fn from_credential(name: &str) -> Result<SecretString, SecretError> {
+fn from_credential(name: &str, part: Part) -> Result<SecretString, SecretError> {
     let folder =
         std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| SecretError::NoCredentials {
             name: name.to_owned(),
         })?;
-    from_file(&Path::new(&folder).join(name), false) // systemd guards the folder
+    from_file(&Path::new(&folder).join(name), part, false) // systemd guards the folder
 }
 
-fn from_command(words: &[String], time: Duration) -> Result<SecretString, SecretError> {
+fn from_command(words: &[String], part: Part, time: Duration) -> Result<SecretString, SecretError> {
     let (program, arguments) = words
         .split_first()
         .map_or(("", words), |(p, a)| (p.as_str(), a));
@@ -199,7 +227,9 @@ fn from_command(words: &[String], time: Duration) -> Result<SecretString, Secret
             status,
         });
     }
-    first_line(&octets, || format!("the output of the command `{program}`"))
+    text(part, &octets, || {
+        format!("the output of the command `{program}`")
+    })
 }
 
 /// What the command prints and how it ends; `None` if it takes too long or cannot be watched.
@@ -227,17 +257,20 @@ fn read_bounded(from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(octets)
 }
 
-fn first_line(octets: &[u8], name: impl Fn() -> String) -> Result<SecretString, SecretError> {
+fn text(part: Part, octets: &[u8], name: impl Fn() -> String) -> Result<SecretString, SecretError> {
     if octets.len() as u64 > MAX_LEN {
         return Err(SecretError::TooLong {
             source_name: name(),
         });
     }
-    let line = octets
-        .split(|&octet| octet == b'\n')
-        .next()
-        .unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = match part {
+        Part::Whole => octets.trim_ascii(),
+        Part::Line => {
+            let line = octets.split(|&octet| octet == b'\n').next();
+            let line = line.unwrap_or_default();
+            line.strip_suffix(b"\r").unwrap_or(line)
+        }
+    };
     let text = std::str::from_utf8(line).map_err(|_| SecretError::NotText {
         source_name: name(),
     })?;
@@ -258,7 +291,7 @@ mod tests {
 
     fn command(words: &[&str], time: Duration) -> Result<SecretString, SecretError> {
         let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
-        from_command(&words, time)
+        from_command(&words, Part::Line, time)
     }
 
     fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, SecretSource) {
@@ -273,6 +306,21 @@ mod tests {
     fn a_file_gives_its_first_line() {
         let (_folder, source) = file(b"s3cret \r\nsecond\n", 0o640);
         assert_eq!(source.read().unwrap().expose_secret(), "s3cret ");
+    }
+
+    #[test]
+    fn a_secret_of_many_lines_is_read_as_a_whole() {
+        let (_folder, source) = file(b"-----BEGIN\nxyz\n-----END\n\n", 0o600);
+        let whole = source.read_whole().unwrap();
+        assert_eq!(whole.expose_secret(), "-----BEGIN\nxyz\n-----END");
+    }
+
+    #[test]
+    fn only_a_file_of_the_platform_may_be_readable_for_everybody() {
+        let (_folder, source) = file(b"ey.ey.x\n", 0o644);
+        let read = source.read_of_platform().unwrap();
+        assert_eq!(read.expose_secret(), "ey.ey.x");
+        assert!(source.read().is_err() && source.read_whole().is_err());
     }
 
     #[test]

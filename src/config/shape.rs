@@ -11,7 +11,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_spanned::Spanned;
 
-use super::{MechanismChoice, OnUnavailable, UpstreamTls};
+use super::{Flow, LocalTls, MechanismChoice, OnUnavailable, SigningAlgorithm, UpstreamTls};
 use crate::protocol::Protocol;
 
 /// A key that may be absent, with the place of its value.
@@ -26,6 +26,7 @@ pub type Later = Option<Spanned<IgnoredAny>>;
 pub struct File {
     pub state_dir: Field<String>,
     pub console: Console,
+    pub ca: Ca,
     pub vault: Vault,
     pub provider: BTreeMap<Spanned<String>, Spanned<Provider>>,
     #[serde(deserialize_with = "tables")]
@@ -35,7 +36,7 @@ pub struct File {
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub log: Log,
-    pub notify: Later,
+    pub notify: Notify,
     pub metrics: Metrics,
 }
 
@@ -49,6 +50,18 @@ pub struct File {
 )]
 pub struct Console {
     pub listen: Field<String>,
+}
+
+/// `[ca]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [ca]"
+)]
+pub struct Ca {
+    pub names: Field<OneOrMany>,
 }
 
 /// `[vault]`
@@ -74,16 +87,20 @@ pub struct Vault {
 )]
 pub struct Provider {
     pub preset: Field<String>,
+    pub region: Field<String>,
     pub tenant: Field<String>,
     pub client_id: Field<String>,
     pub client_secret: Field<Secret>,
     pub client_secret_expires: Field<toml::value::Datetime>,
-    pub certificate: Later,
+    pub certificate: Field<ClientCertificate>,
+    pub assertion: Field<Secret>,
+    pub service_account: Field<Secret>,
+    pub allow_password_grant: Field<bool>,
     pub flow: Field<Flow>,
     pub issuer: Field<String>,
     pub authorize_url: Field<String>,
     pub token_url: Field<String>,
-    pub device_url: Later,
+    pub device_url: Field<String>,
     pub revoke_url: Field<String>,
     pub redirect_url: Field<String>,
     pub scopes: Field<Vec<Spanned<String>>>,
@@ -93,19 +110,21 @@ pub struct Provider {
     pub smtp: Field<Endpoint>,
     pub mechanism: Field<MechanismChoice>,
     pub ca_file: Field<String>,
-    pub egress: Later,
+    pub egress: Field<Egress>,
 }
 
-/// `flow = "…"`, with the ones that are to come.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Flow {
-    AuthorizationCode,
-    ClientCredentials,
-    DeviceCode,
-    ServiceAccount,
-    Password,
-    ManagedIdentity,
+/// `certificate = { file = "…", key = { file = "…" } }` of a provider
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table like { file = \"app.pem\", key = { file = \"app.key\" } }"
+)]
+pub struct ClientCertificate {
+    pub file: Field<String>,
+    pub key: Field<Secret>,
+    pub algorithm: Field<SigningAlgorithm>,
 }
 
 /// `imap = { host = "…", port = 993, tls = "implicit" }`
@@ -135,20 +154,38 @@ pub struct Listener {
     pub provider: Field<String>,
     pub listen: Field<OneOrMany>,
     pub tls: Field<LocalTls>,
-    pub certificate: Later,
-    pub allow_plaintext_from: Later,
-    pub proxy_protocol_from: Later,
+    pub certificate: Field<Certificate>,
+    pub allow_plaintext_from: Field<OneOrMany>,
+    pub proxy_protocol_from: Field<OneOrMany>,
+    pub without_login: Field<WithoutLogin>,
     pub on_unavailable: Field<OnUnavailable>,
 }
 
-/// `tls = "…"` of a listener, with the ones that are to come.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum LocalTls {
-    None,
-    Starttls,
-    Implicit,
-    Auto,
+/// `without-login = { account = "…", from = ["…"] }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table like { account = \"scanner@example.com\", from = [\"192.168.1.20\"] }"
+)]
+pub struct WithoutLogin {
+    pub account: Field<String>,
+    pub from: Field<OneOrMany>,
+    pub senders: Field<OneOrMany>,
+}
+
+/// `certificate = { file = "…", key = { file = "…" } }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table like { file = \"fullchain.pem\", key = { file = \"privkey.pem\" } }"
+)]
+pub struct Certificate {
+    pub file: Field<String>,
+    pub key: Field<Secret>,
 }
 
 /// `[[account]]`
@@ -179,6 +216,7 @@ pub struct Account {
 )]
 pub struct Timeouts {
     pub before_login: Field<String>,
+    pub tls: Field<String>,
     pub connect: Field<String>,
     pub connect_total: Field<String>,
     pub upstream_login: Field<String>,
@@ -223,6 +261,19 @@ pub enum LogFormat {
     Json,
 }
 
+/// `[notify]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [notify]"
+)]
+pub struct Notify {
+    pub command: Field<Vec<String>>,
+    pub webhook: Field<Secret>,
+}
+
 /// `[metrics]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(
@@ -250,6 +301,22 @@ pub struct Source {
     pub env: Field<String>,
     pub credential: Field<String>,
     pub command: Field<Vec<String>>,
+}
+
+/// `egress = "…"`, or a table that keeps the password elsewhere. The text may hold one.
+#[derive(Debug)]
+pub enum Egress {
+    Url(SecretString),
+    Table(Box<EgressTable>),
+}
+
+/// `egress = { url = "…", user = "…", password = { file = "…" } }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct EgressTable {
+    pub url: Field<String>,
+    pub user: Field<String>,
+    pub password: Field<Secret>,
 }
 
 /// `store = "file"` or `{ postgres = "…" }`.
@@ -343,6 +410,17 @@ impl<'de> Deserialize<'de> for Secret {
         match text_or_table(from, expecting)? {
             Kind::Text(text) => Ok(Self::Inline(text.into())),
             Kind::Table(source) => Ok(Self::From(source)),
+            Kind::List(_) => Err(de::Error::custom(expecting)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Egress {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expecting = "a string, or a table { url = …, user = …, password = … }";
+        match text_or_table(from, expecting)? {
+            Kind::Text(text) => Ok(Self::Url(text.into())),
+            Kind::Table(table) => Ok(Self::Table(Box::new(table))),
             Kind::List(_) => Err(de::Error::custom(expecting)),
         }
     }

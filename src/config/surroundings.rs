@@ -4,6 +4,9 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::egress::Environment;
 
 /// The folder that every user's own folder is followed by.
 const NAME: &str = "mailwicket";
@@ -24,6 +27,8 @@ pub struct Surroundings {
     pub state_directory: Option<PathBuf>,
     /// `$XDG_STATE_HOME`, or `~/.local/state`.
     pub state_home: Option<PathBuf>,
+    /// What `HTTPS_PROXY` and its like say.
+    pub egress: Arc<Environment>,
 }
 
 impl Surroundings {
@@ -37,6 +42,7 @@ impl Surroundings {
             config_home: absolute("XDG_CONFIG_HOME").or_else(|| in_home(".config")),
             state_directory: variable("STATE_DIRECTORY").map(first_of_list),
             state_home: absolute("XDG_STATE_HOME").or_else(|| in_home(".local/state")),
+            egress: Arc::new(Environment::read(|name| env::var(name).ok())),
         }
     }
 

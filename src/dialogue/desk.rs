@@ -1,13 +1,14 @@
 //! What our three small servers have in common: input, output, counters, and how a conversation ends.
 
-use super::framing::{self, Input};
-use super::{Bounds, Ending, LocalEvent, Outgoing, Profile, SASL_LINE, Step};
+use super::framing::Input;
+use super::{Bounds, Ending, LocalEvent, Outgoing, Privacy, Profile, SASL_LINE, Step};
 
 /// The common part of a local machine.
 pub(super) struct Desk {
     pub(super) bounds: Bounds,
     pub(super) input: Input,
     pub(super) out: Outgoing,
+    pub(super) privacy: Privacy,
     /// The provider's list, once it is known.
     pub(super) profile: Option<Profile>,
     ending: Option<Ending>,
@@ -15,20 +16,29 @@ pub(super) struct Desk {
     failed: usize,
     /// Whether a command came that needs a login.
     pub(super) missed_login: bool,
+    /// Whether a command came that needs TLS.
+    pub(super) missed_tls: bool,
 }
 
 impl Desk {
     /// `more` is what one command may hold besides a line.
-    pub(super) fn new(bounds: Bounds, profile: Option<Profile>, more: usize) -> Self {
+    pub(super) fn new(
+        bounds: Bounds,
+        privacy: Privacy,
+        profile: Option<Profile>,
+        more: usize,
+    ) -> Self {
         Self {
             bounds,
             input: Input::new(SASL_LINE.max(bounds.line) + more + 64),
             out: Outgoing::default(),
+            privacy,
             profile,
             ending: None,
             bad: 0,
             failed: 0,
             missed_login: false,
+            missed_tls: false,
         }
     }
 
@@ -48,6 +58,25 @@ impl Desk {
     pub(super) fn part(&mut self, farewell: &str, ending: Ending) {
         self.say(farewell);
         self.close(ending);
+    }
+
+    /// Asks for the handshake, to be announced with `reply`; unless something stands behind the command already.
+    pub(super) fn start_tls(&mut self, reply: &str) -> Option<LocalEvent> {
+        if !self.input.is_empty() {
+            self.close(Ending::Injected);
+            return None;
+        }
+        let mut announced = Outgoing::default();
+        announced.push(reply.as_bytes());
+        Some(LocalEvent::StartTls(announced))
+    }
+
+    /// What came in clear after all is not taken for secured.
+    pub(super) fn tls_started(&mut self) {
+        self.privacy = Privacy::Secured;
+        if !self.input.is_empty() {
+            self.close(Ending::Injected);
+        }
     }
 
     /// Counts a command that makes no sense; at `limit` the conversation ends.
@@ -93,7 +122,7 @@ pub(super) fn step(clerk: &mut impl Clerk) -> Step<LocalEvent> {
             return Step::Send(desk.out.take());
         }
         if desk.ending.is_none() && expects_command {
-            desk.ending = framing::intruder(desk.input.bytes());
+            desk.ending = desk.input.intruder();
         }
         if let Some(ending) = desk.ending {
             return Step::Event(LocalEvent::Close(ending));

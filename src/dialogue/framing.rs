@@ -5,11 +5,16 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::Outgoing;
+use crate::accept::proxy;
 
 /// What has come from a peer and was not yet used. The whole capacity is reserved at once, so growth never leaves a copy of a
 /// password behind.
 pub(super) struct Input {
     bytes: Zeroizing<Vec<u8>>,
+    /// How many octets have come.
+    received: usize,
+    /// How many of the first ones are those of [`proxy::V2`]. Its line ends make lines of it that are used up one by one.
+    signature: usize,
 }
 
 /// The next line of an [`Input`].
@@ -28,6 +33,8 @@ impl Input {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             bytes: Zeroizing::new(Vec::with_capacity(capacity)),
+            received: 0,
+            signature: 0,
         }
     }
 
@@ -37,6 +44,15 @@ impl Input {
 
     pub(super) fn receive(&mut self, input: &[u8]) {
         debug_assert!(input.len() <= self.room());
+        if self.signature == self.received {
+            let expected = proxy::V2[self.signature..].iter();
+            self.signature += input
+                .iter()
+                .zip(expected)
+                .take_while(|(is, be)| is == be)
+                .count();
+        }
+        self.received += input.len();
         self.bytes.extend_from_slice(input);
     }
 
@@ -46,6 +62,16 @@ impl Input {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether the peer is no mail program, by the first octets of a message and of the conversation.
+    pub(super) fn intruder(&self) -> Option<super::Ending> {
+        // Two empty lines, and a NUL at the start of the third.
+        let is_at_nul = self.bytes.first() == Some(&0) && self.received - self.bytes.len() == 4;
+        if is_at_nul && self.signature > 4 {
+            return Some(super::Ending::ProxyHeader);
+        }
+        intruder(&self.bytes)
     }
 
     /// Takes the first `count` octets off.
@@ -60,6 +86,13 @@ impl Input {
     /// Takes everything off.
     pub(super) fn take_all(&mut self) -> Outgoing {
         Outgoing(self.take(self.bytes.len()))
+    }
+
+    /// The next line without its end, if it is whole and sound; it is not taken off.
+    pub(super) fn whole_line(&self, limit: usize) -> Option<&[u8]> {
+        let end = memchr::memchr(b'\n', &self.bytes)?;
+        let line = without_cr(&self.bytes[..end]);
+        (line.len() <= limit && !is_broken(line)).then_some(line)
     }
 
     /// Takes a line of at most `limit` octets off. CRLF ends a line; a bare LF does so too, because some old clients send it.
@@ -101,7 +134,7 @@ impl fmt::Debug for Input {
 
 /// Whether the first octets of a conversation show that the peer is no mail program: browsers can be made to send requests
 /// with mail commands in their body, so they are cut off at their first line.
-pub(super) fn intruder(start: &[u8]) -> Option<super::Ending> {
+fn intruder(start: &[u8]) -> Option<super::Ending> {
     const METHODS: [&[u8]; 10] = [
         b"GET ",
         b"POST ",
@@ -127,6 +160,8 @@ pub(super) fn intruder(start: &[u8]) -> Option<super::Ending> {
         Some(super::Ending::Tls)
     } else if METHODS.iter().any(begins) || HEADERS.iter().any(begins) {
         Some(super::Ending::Http)
+    } else if start.starts_with(proxy::V1) {
+        Some(super::Ending::ProxyHeader)
     } else {
         None
     }

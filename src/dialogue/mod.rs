@@ -5,7 +5,7 @@
 //! 1. It takes bytes and verdicts, and gives [`Step`]s. It is drained until it needs input before anybody waits on a socket.
 //! 2. It owns framing: it may hold bytes beyond the current message, and hands them over at the end; the relay sends them first.
 //! 3. Input that is buffered when TLS starts is a failure, never discarded.
-//! 4. Credentials park a [`Local`] machine. Only an acceptance, which needs the [`LoggedIn`] that a successful upstream login
+//! 4. Credentials, or mail without any, park a [`Local`] machine. Only an acceptance, which needs the [`LoggedIn`] that a successful upstream login
 //!    makes, or a refusal, which needs a [`Failure`], resumes it; so a mail program hears success only after the provider said so.
 //! 5. Every buffer has a bound, which is an argument; reaching it is a step, checked in every state.
 //! 6. No clock: the driver times each stage and tells the machine with [`Local::interrupt`].
@@ -16,11 +16,13 @@
 //! This module and its children do not know sockets, tasks, configuration files or tokens' lives; a test keeps it so.
 
 mod desk;
+mod first_reply;
 mod framing;
 mod held;
 pub mod imap;
 pub mod pop3;
 mod profile;
+mod refusals;
 mod sasl;
 pub mod smtp;
 #[cfg(test)]
@@ -37,6 +39,7 @@ use crate::config::{MechanismChoice, UpstreamTls};
 use crate::failure::Failure;
 use crate::protocol::Protocol;
 use crate::token::AccessToken;
+pub use first_reply::{FirstReply, Heard};
 pub use profile::Profile;
 
 /// What a mail program presented. `Debug` shows lengths only.
@@ -129,6 +132,12 @@ pub enum LocalEvent {
     NeedProfile,
     /// A login; the machine is parked until [`Local::refuse`] or [`Local::accept`].
     Credentials(Credentials),
+    /// STARTTLS or STLS, with nothing behind it. If nothing has come in the meantime either, this is to be sent in clear and the
+    /// handshake made; then [`Local::tls_started`].
+    StartTls(Outgoing),
+    /// Mail from somebody who need not log in ([`Local::waive_login`]); the machine is parked as for a login. The command is still
+    /// held: an acceptance hands it over, a refusal answers it.
+    Mail,
     /// The conversation is over; everything that had to be said has been given out.
     Close(Ending),
 }
@@ -141,18 +150,27 @@ pub trait Local: Machine<Event = LocalEvent> {
     /// The capability list that this mail program was shown.
     fn promised(&self) -> Option<&Profile>;
 
+    /// Said before anything else: this peer may send mail without a login (SMTP). It may log in all the same.
+    fn waive_login(&mut self) {}
+
     /// Whether the mail program used a command that needs a login.
     fn missed_login(&self) -> bool;
+
+    /// Whether the mail program tried to log in, or to go on without, where TLS must come first.
+    fn missed_tls(&self) -> bool;
+
+    /// Answers [`LocalEvent::StartTls`]; everything that was said in clear is forgotten, but what was done wrong still counts.
+    fn tls_started(&mut self);
 
     /// The name that the mail program gave itself (SMTP), fit to be repeated upstream.
     fn name(&self) -> Option<&str> {
         None
     }
 
-    /// Answers [`LocalEvent::Credentials`] with a refusal; the conversation goes on where the protocol allows it.
+    /// Answers [`LocalEvent::Credentials`] or [`LocalEvent::Mail`] with a refusal; the conversation goes on where the protocol allows it.
     fn refuse(&mut self, failure: &Failure);
 
-    /// Answers [`LocalEvent::Credentials`] with success: the reply, and what the mail program has sent beyond its login.
+    /// Answers [`LocalEvent::Credentials`] or [`LocalEvent::Mail`] with success: the reply, and what the mail program has sent beyond its login.
     fn accept(self: Box<Self>, login: &LoggedIn) -> Result<Opening, Ending>;
 
     /// Ends the conversation from outside, whatever its state.
@@ -188,11 +206,21 @@ pub enum Ending {
     /// A web browser or web client.
     #[error("the peer speaks HTTP; no mail program does")]
     Http,
-    /// A TLS ClientHello on a listener without TLS.
+    /// A TLS ClientHello where TLS does not begin with the first byte.
     #[error(
-        "the mail program speaks TLS to a port without TLS; set it to \"no encryption\" or give the listener TLS"
+        "the mail program speaks TLS from the first byte, and this port does not; set the mail program to \"STARTTLS\" (or \"no encryption\", where the listener has tls = \"none\"), or give the listener tls = \"auto\""
     )]
     Tls,
+    /// Bytes in clear behind STARTTLS, which would be taken for secured ones.
+    #[error(
+        "bytes in clear came behind STARTTLS; somebody between the mail program and here may have put them in, so the connection was closed"
+    )]
+    Injected,
+    /// A PROXY protocol header from somebody who is not expected to send one.
+    #[error(
+        "the peer sent a PROXY protocol header, which is taken only from the addresses in the listener's proxy-protocol-from"
+    )]
+    ProxyHeader,
     /// Octets that would have been chunks of a message.
     #[error(
         "the mail program sent message data before logging in; is authentication switched on in it?"
@@ -226,7 +254,47 @@ pub enum Interruption {
     /// One of our limits is reached.
     #[error("too many connections that have not logged in")]
     Limit,
+    /// A connection in clear from where that is not allowed.
+    #[error(
+        "connections without TLS are taken from this machine only; give the listener TLS, or list the source in its allow-plaintext-from"
+    )]
+    Plaintext,
+    /// Words in clear, or none, where TLS begins with the first byte.
+    #[error(
+        "this port speaks TLS from the first byte, and the mail program does not; set its encryption to \"SSL/TLS\", or give the listener tls = \"auto\""
+    )]
+    ExpectedTls,
 }
+
+/// How private a conversation is, and has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privacy {
+    /// In clear; there is no TLS here.
+    Clear,
+    /// In clear; STARTTLS is offered, and a login without it is taken.
+    Offered,
+    /// In clear; STARTTLS is offered, and needed before a login.
+    Required,
+    /// TLS is on.
+    Secured,
+}
+
+impl Privacy {
+    /// Whether STARTTLS is among what can be done now.
+    fn offers_tls(self) -> bool {
+        matches!(self, Self::Offered | Self::Required)
+    }
+
+    /// Whether a password may be sent now.
+    fn allows_login(self) -> bool {
+        self != Self::Required
+    }
+}
+
+/// The stable short code of a refusal because TLS must come first.
+pub const TLS_FIRST: &str = "MW-TLS";
+/// The stable short code of a refusal because no plain connection is taken from there.
+pub const NOT_IN_CLEAR: &str = "MW-PLAINTEXT";
 
 /// What an upstream machine reports.
 #[derive(Debug)]
@@ -285,6 +353,16 @@ impl LoggedIn {
 }
 
 #[cfg(test)]
+impl Outgoing {
+    /// What a test of later stages pretends that somebody said.
+    pub(crate) fn holding(bytes: &[u8]) -> Self {
+        let mut outgoing = Self::default();
+        outgoing.push(bytes);
+        outgoing
+    }
+}
+
+#[cfg(test)]
 impl LoggedIn {
     /// What a test of later stages pretends that a provider said.
     pub(crate) fn pretended(leftovers: &[u8]) -> Self {
@@ -311,6 +389,8 @@ pub struct UpstreamFailure {
 pub enum UpstreamFailureKind {
     /// The provider did not take this token.
     TokenRefused,
+    /// Another token would not help: somebody must change a setting or a right at the provider.
+    Forbidden,
     /// The provider has too many sessions of this user.
     Busy,
     /// The provider has trouble or does not speak its protocol.
@@ -339,11 +419,25 @@ pub struct Bounds {
 const SASL_LINE: usize = 12_288;
 
 /// Our server for `protocol`. `profile` is the provider's list where it is already known.
-pub fn local(protocol: Protocol, bounds: Bounds, profile: Option<Profile>) -> Box<dyn Local> {
+pub fn local(
+    protocol: Protocol,
+    bounds: Bounds,
+    privacy: Privacy,
+    profile: Option<Profile>,
+) -> Box<dyn Local> {
     match protocol {
-        Protocol::Imap => Box::new(imap::ImapLocal::new(bounds, profile)),
-        Protocol::Pop3 => Box::new(pop3::Pop3Local::new(bounds, profile)),
-        Protocol::Smtp => Box::new(smtp::SmtpLocal::new(bounds, profile)),
+        Protocol::Imap => Box::new(imap::ImapLocal::new(bounds, privacy, profile)),
+        Protocol::Pop3 => Box::new(pop3::Pop3Local::new(bounds, privacy, profile)),
+        Protocol::Smtp => Box::new(smtp::SmtpLocal::new(bounds, privacy, profile)),
+    }
+}
+
+/// The words in which a conversation of `protocol` is ended from outside, as they stand alone.
+pub fn farewell(protocol: Protocol, interruption: Interruption) -> &'static str {
+    match protocol {
+        Protocol::Imap => imap::farewell(interruption),
+        Protocol::Pop3 => pop3::farewell(interruption),
+        Protocol::Smtp => smtp::farewell(interruption),
     }
 }
 

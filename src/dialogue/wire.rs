@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::framing::{Input, Line};
 use super::{
     AccessToken, LoggedIn, Outgoing, Step, UpstreamEvent, UpstreamFailure, UpstreamFailureKind,
-    text,
+    refusals, text,
 };
 use crate::config::UpstreamTls;
 
@@ -99,11 +99,17 @@ impl Wire {
         self.report(UpstreamEvent::Failed(failure));
     }
 
-    /// Fails because of what the server said to the login; `status` is what its error challenges had told.
+    /// Fails because of what the server said to the login; `status` is what its error challenges had told, `kind` what its code says.
     pub(super) fn refused(&mut self, kind: UpstreamFailureKind, status: &str, said: &[u8]) {
-        let said = self.quote(said);
-        let detail = format!("the server answered the login with:{status} {said}");
-        self.fail(UpstreamFailure { kind, detail });
+        let quoted = self.quote(said);
+        let told = format!("the server answered the login with:{status} {quoted}");
+        self.fail(match refusals::meaning(said) {
+            Some(meaning) => UpstreamFailure {
+                kind: meaning.kind.unwrap_or(kind),
+                detail: format!("{told} ({})", meaning.remedy),
+            },
+            None => UpstreamFailure { kind, detail: told },
+        });
     }
 
     /// Fails for `reason`, quoting what the server said.

@@ -178,12 +178,18 @@ static ROWS: &[Row] = &[
     row(Entra(&[90_038, 900_382, 900_432]), "The tenant lives in another national cloud; use that cloud's URLs and a registration there."),
     row(Entra(&[900_144, 9_002_313, 90_014]), "The request was malformed; look for spaces or line ends in client-id, tenant and secret."),
     row(Entra(&[9_001_023, 9_002_332]), "This grant is not allowed at \"common\" or \"consumers\": set tenant to the tenant's id."),
+    row(Entra(&[700_027, 50_012]), "The provider does not accept the certificate's signature: upload the certificate to the registration, and check that the key belongs to it."),
+    row(Entra(&[700_024]), "The assertion is not within its time: set this machine's clock."),
+    row(Entra(&[700_211, 700_213, 70_021]), "No federated credential of the registration fits the assertion: compare its issuer, subject and audience (iss, sub, aud) with the registration's."),
+    row(Entra(&[50_126]), "The user name or password is wrong; or the user signs in elsewhere (federation), where this flow cannot follow: use \"authorization-code\" or \"device-code\"."),
+    row(Entra(&[70_019, 70_018]), "The code was not typed in time, or wrongly. Start again: mailwicket authorize ACCOUNT"),
     wait(Entra(&[50_196]), "The provider saw a request loop and blocks for a while."),
     wait(Entra(&[90_055]), "The tenant is throttled at the provider."),
     wait(Entra(&[90_012, 90_024, 90_033, 90_006, 50_033, 50_087, 70_012]), "The provider has trouble of its own."),
     // Google
     row(Sub("invalid_grant", "invalid_rapt"), "A Workspace session policy demands a new sign-in; the administrator may trust the application."),
     row(Text("invalid_grant", "expired or revoked"), "The sign-in was revoked, the password changed, or the consent screen is in \"Testing\", where sign-ins last 7 days: publish it (\"In production\" or \"Internal\") and sign in again."),
+    row(Text("invalid_grant", "Invalid JWT"), "The assertion of the service account is not within its time: set this machine's clock."),
     row(Text("unauthorized_client", "not authorized for any of the scopes"), "Domain-wide delegation lacks the scope: admin console, API controls, add the client id with https://mail.google.com/."),
     row(Word("deleted_client"), "The client id was deleted in the provider's console."),
     row(Word("redirect_uri_mismatch"), "The redirect address is not registered; at Google the client must be of type \"Desktop app\"."),
@@ -191,6 +197,8 @@ static ROWS: &[Row] = &[
     row(Word("org_internal"), "The application is internal to another organisation."),
     // Zoho
     row(Word("invalid_code"), "The code is too old or the account lives in another region's data centre. Check the URLs and sign in again."),
+    // RFC 8628
+    row(Word("expired_token"), "The sign-in was not finished in time. Start again: mailwicket authorize ACCOUNT"),
     // RFC 6749
     row(Word("access_denied"), "The sign-in was declined. Try again: mailwicket authorize ACCOUNT"),
     row(Word("invalid_client"), "The provider does not accept client-id or client-secret."),

@@ -14,6 +14,9 @@ pub(super) struct Metadata {
     issuer: String,
     pub(super) authorization_endpoint: Option<Url>,
     pub(super) token_endpoint: Option<Url>,
+    pub(super) revocation_endpoint: Option<Url>,
+    /// RFC 8628 §4.
+    pub(super) device_authorization_endpoint: Option<Url>,
     /// RFC 9207 §3: every redirect carries `iss`.
     #[serde(default, rename = "authorization_response_iss_parameter_supported")]
     pub(super) issuer_in_redirect: bool,
@@ -55,10 +58,13 @@ fn check(metadata: Metadata, url: &Url, issuer: &str) -> Result<Metadata, OAuthE
             found: printable(&metadata.issuer, 200),
         });
     }
-    for endpoint in [&metadata.authorization_endpoint, &metadata.token_endpoint]
-        .into_iter()
-        .flatten()
-    {
+    let endpoints = [
+        &metadata.authorization_endpoint,
+        &metadata.token_endpoint,
+        &metadata.revocation_endpoint,
+        &metadata.device_authorization_endpoint,
+    ];
+    for endpoint in endpoints.into_iter().flatten() {
         let host = endpoint.host_str().unwrap_or_default();
         if endpoint.scheme() != "https" && !(endpoint.scheme() == "http" && is_loopback(host)) {
             return Err(HttpError::Insecure {

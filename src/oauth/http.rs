@@ -12,19 +12,21 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tracing::warn;
+use url::Url;
 
+use super::connector::{Connector, ProxyError};
 use super::response::{RawError, printable};
 use super::secrets::Secrets;
+use crate::config::Egress;
 
 /// Octets of the largest answer that is read.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -33,10 +35,14 @@ const EXCERPT: usize = 120;
 /// A clock this far from the provider's is worth a warning: signed assertions will soon fail.
 const SKEW_WORTH_A_WARNING: i64 = 60;
 
+/// The metadata service of a machine in a cloud. It speaks http only, over a link that ends in the host below the machine; and no
+/// proxy could reach it.
+pub const METADATA_SERVICE: &str = "169.254.169.254";
+
 /// An HTTP client that speaks to one provider. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    inner: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    inner: Client<HttpsConnector<Connector>, Full<Bytes>>,
     limit: Duration,
     skew: Arc<AtomicI64>,
 }
@@ -57,6 +63,16 @@ pub enum HttpError {
         host: String,
         /// What the network or TLS said.
         reason: String,
+    },
+    /// A proxy on the way makes no connection, so the request was not seen by anybody.
+    #[error("cannot reach {host}: {reason}")]
+    Proxy {
+        /// The host of the URL.
+        host: String,
+        /// Which proxy, and what it did.
+        reason: String,
+        /// Whether somebody must change something; else trying again is right.
+        is_config: bool,
     },
     /// The request was sent, the answer did not come. The provider may have acted on it.
     #[error("{host} did not answer: {reason}")]
@@ -98,7 +114,7 @@ impl HttpError {
     /// Whether the provider may have acted on the request although no answer was read.
     pub fn may_have_acted(&self) -> bool {
         match self {
-            Self::Insecure { .. } | Self::Unreachable { .. } => false,
+            Self::Insecure { .. } | Self::Unreachable { .. } | Self::Proxy { .. } => false,
             Self::Lost { .. } | Self::TooLarge { .. } => true,
             Self::Status { status, .. } => {
                 status.is_success() || matches!(status.as_u16(), 408 | 500 | 502 | 504)
@@ -116,13 +132,13 @@ impl HttpError {
 }
 
 impl HttpClient {
-    /// A client with the provider's TLS configuration, whose every request ends within `limit`.
-    pub fn new(tls: &Arc<rustls::ClientConfig>, limit: Duration) -> Self {
+    /// A client with the provider's TLS configuration and way out, whose every request ends within `limit`.
+    pub fn new(tls: &Arc<rustls::ClientConfig>, egress: Egress, limit: Duration) -> Self {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(rustls::ClientConfig::clone(tls))
             .https_or_http()
             .enable_http1()
-            .build();
+            .wrap_connector(Connector::new(egress, limit));
         // Requests are an hour apart: a pooled connection would be a half-dead one, whose failure looks like a lost answer.
         let inner = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
@@ -142,26 +158,77 @@ impl HttpClient {
     /// Sends one request and reads a whole JSON answer; anything else is an error, which quotes none of `secrets`.
     pub(super) async fn send(
         &self,
-        mut request: Request<Vec<u8>>,
+        request: Request<Vec<u8>>,
         secrets: &Secrets,
     ) -> Result<Response<Vec<u8>>, HttpError> {
         let host = host(request.uri());
+        let response = self.ask(request, &host).await?;
+        self.note_skew(response.headers(), &host);
+        only_json(response, host, secrets)
+    }
+
+    /// Tells a JSON text to somebody from whom only a yes is wanted, in the form of any 2xx.
+    ///
+    /// # Errors
+    /// [`HttpError`]; nothing of the answer is quoted.
+    pub async fn post_json(&self, url: &Url, json: Vec<u8>) -> Result<(), HttpError> {
+        let mut request = Request::new(json);
+        *request.method_mut() = Method::POST;
+        // A parsed URL is a valid URI, but for the length that hyper sets.
+        *request.uri_mut() = url.as_str().parse().map_err(|_| HttpError::Insecure {
+            host: "a URL that is no URI".to_owned(),
+        })?;
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        let host = host(request.uri());
+        let response = self.ask(request, &host).await?;
+        let status = response.status();
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(HttpError::Status {
+                host,
+                status,
+                retry_after: None,
+                excerpt: String::new(),
+            }),
+        }
+    }
+
+    /// As [`HttpClient::send`] for a request whose success is the status alone: then the body is anything, or nothing.
+    pub(super) async fn send_for_status(
+        &self,
+        request: Request<Vec<u8>>,
+        secrets: &Secrets,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
+        let host = host(request.uri());
+        let response = self.ask(request, &host).await?;
+        self.note_skew(response.headers(), &host);
+        match response.status().is_success() {
+            true => Ok(response),
+            false => only_json(response, host, secrets),
+        }
+    }
+
+    /// One request within its time, to whom it may be sent.
+    async fn ask(
+        &self,
+        mut request: Request<Vec<u8>>,
+        host: &str,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
         if !is_safe(request.uri()) {
-            return Err(HttpError::Insecure { host });
+            return Err(HttpError::Insecure { host: host.into() });
         }
         let agent = HeaderValue::from_static(concat!("mailwicket/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(USER_AGENT, agent);
-        let exchange = self.exchange(request.map(|body| Full::new(body.into())), &host);
-        let response = tokio::time::timeout(self.limit, exchange)
+        let exchange = self.exchange(request.map(|body| Full::new(body.into())), host);
+        tokio::time::timeout(self.limit, exchange)
             .await
             .unwrap_or_else(|_| {
                 Err(HttpError::Lost {
-                    host: host.clone(),
+                    host: host.into(),
                     reason: format!("nothing came within {:?}", self.limit),
                 })
-            })?;
-        self.note_skew(response.headers(), &host);
-        only_json(response, host, secrets)
+            })
     }
 
     async fn exchange(
@@ -171,7 +238,13 @@ impl HttpClient {
     ) -> Result<Response<Vec<u8>>, HttpError> {
         let response = self.inner.request(request).await.map_err(|error| {
             let (host, reason) = (host.to_owned(), innermost(&error));
-            if error.is_connect() {
+            if let Some(is_config) = of_proxy(&error) {
+                HttpError::Proxy {
+                    host,
+                    reason,
+                    is_config,
+                }
+            } else if error.is_connect() {
                 HttpError::Unreachable { host, reason }
             } else {
                 HttpError::Lost { host, reason }
@@ -334,7 +407,9 @@ fn http_date(value: &HeaderValue) -> Option<Timestamp> {
 fn is_safe(uri: &Uri) -> bool {
     match uri.scheme_str() {
         Some("https") => true,
-        Some("http") => uri.host().is_some_and(is_loopback),
+        Some("http") => uri
+            .host()
+            .is_some_and(|host| is_loopback(host) || host == METADATA_SERVICE),
         _ => false,
     }
 }
@@ -355,12 +430,22 @@ fn host(uri: &Uri) -> String {
 }
 
 /// The cause at the bottom of an error, which is the one that says something.
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    printable(&deepest(error).to_string(), 400)
+}
+
+fn deepest<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;
     }
-    printable(&deepest.to_string(), 200)
+    deepest
+}
+
+/// Whether a proxy is to blame, and then whether somebody must change something.
+fn of_proxy(error: &(dyn Error + 'static)) -> Option<bool> {
+    let error = deepest(error).downcast_ref::<ProxyError>()?;
+    Some(error.is_config)
 }
 
 #[cfg(test)]
@@ -404,6 +489,8 @@ mod tests {
             ("http://127.0.0.1:8080/token", true),
             ("http://[::1]/token", true),
             ("http://localhost/token", true),
+            ("http://169.254.169.254/metadata", true),
+            ("http://169.254.169.253/metadata", false),
             ("http://login.example/token", false),
             ("http://127.0.0.1.example/token", false),
             ("http://localhost.example/token", false),

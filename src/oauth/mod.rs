@@ -1,12 +1,18 @@
-//! OAuth 2.0 towards the providers: sign-in with a browser, refresh, and the application's own credentials.
+//! OAuth 2.0 towards the providers: sign-in with a browser or another device, refresh, and the application's own credentials.
 //!
 //! Knows no accounts, no vault and no clock beyond its time limit; what happens to tokens is decided in [`crate::token`].
 
 pub mod catalogue;
+mod connector;
+pub mod device;
 mod discovery;
+mod grants;
 pub mod http;
+mod jwt;
+mod proof;
 pub mod redirect;
 pub mod response;
+mod revoke;
 mod secrets;
 
 use std::sync::Arc;
@@ -25,8 +31,10 @@ use crate::tls::TlsError;
 use catalogue::Class;
 use discovery::Metadata;
 use http::{Confidential, HttpClient, HttpError};
+use proof::Proof;
 use redirect::Expected;
 use response::{Answer, ErrorAnswer, RawError, TokenAnswer, Unusable, printable};
+pub use revoke::{Revocation, TokenKind};
 use secrets::Secrets;
 
 /// Why there are no tokens; sorted by what somebody can do.
@@ -60,8 +68,8 @@ pub enum OAuthError {
     /// Neither the configuration nor the issuer's metadata name an endpoint.
     #[error("no {0} is known for this provider; set it, or issuer")]
     NoEndpoint(&'static str),
-    /// The client secret cannot be had.
-    #[error("cannot read client-secret: {0}")]
+    /// A client secret, a key or an assertion cannot be had.
+    #[error("{0}")]
     Secret(String),
 }
 
@@ -70,7 +78,12 @@ impl OAuthError {
     pub fn class(&self) -> Class {
         match self {
             Self::Refused(answer) => catalogue::meaning(answer).class,
-            Self::Http(HttpError::Insecure { .. }) => Class::Config,
+            Self::Http(
+                HttpError::Insecure { .. }
+                | HttpError::Proxy {
+                    is_config: true, ..
+                },
+            ) => Class::Config,
             Self::Http(HttpError::Status { status, .. })
                 if matches!(status.as_u16(), 404 | 405 | 407 | 410) =>
             {
@@ -121,7 +134,11 @@ impl OAuthError {
             Self::Http(HttpError::Status { status, .. }) => {
                 matches!(status.as_u16(), 404 | 407 | 429 | 503)
             }
-            Self::Http(HttpError::Unreachable { .. } | HttpError::Insecure { .. }) => true,
+            Self::Http(
+                HttpError::Unreachable { .. }
+                | HttpError::Proxy { .. }
+                | HttpError::Insecure { .. },
+            ) => true,
             Self::Issuer { .. } | Self::NoEndpoint(_) | Self::Secret(_) => true,
             Self::Http(_) | Self::Unusable(_) | Self::Malformed { .. } => false,
         }
@@ -146,6 +163,7 @@ fn http_remedy(error: &HttpError) -> &'static str {
         HttpError::Unreachable { .. } | HttpError::Lost { .. } => {
             "Check the network, DNS and firewall of this machine."
         }
+        HttpError::Proxy { .. } => "", // it says what to do
         HttpError::Insecure { .. } => "Use an https URL.",
         HttpError::TooLarge { .. } => "Check token-url.",
         HttpError::Status { status, .. } => match status.as_u16() {
@@ -198,7 +216,7 @@ impl OAuth {
     /// A client for `provider` whose requests end within `limit` each.
     pub fn new(provider: Arc<Provider>, limit: Duration) -> Result<Self, TlsError> {
         let tls = crate::tls::upstream(provider.ca_file.as_deref())?;
-        let http = HttpClient::new(&tls, limit);
+        let http = HttpClient::new(&tls, provider.egress.clone(), limit);
         Ok(Self {
             provider,
             http,
@@ -214,7 +232,7 @@ impl OAuth {
     /// Begins a sign-in (RFC 6749 §4.1.1) with PKCE S256 (RFC 7636) and a random state.
     pub async fn sign_in(&self, redirect: &Url, login_hint: &str) -> Result<SignIn, OAuthError> {
         let client = self
-            .client(None)
+            .client(&Proof::Nothing)
             .await?
             .set_auth_uri(AuthUrl::from_url(self.authorize_url().await?));
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -249,44 +267,49 @@ impl OAuth {
         sign_in: SignIn,
         code: SecretString,
     ) -> Result<Answer, OAuthError> {
-        let secret = self.secret().await?;
+        let proof = self.proof().await?;
         let client = self
-            .client(secret.as_ref())
+            .client(&proof)
             .await?
             .set_redirect_uri(sign_in.redirect);
         let verifier = sign_in.verifier.secret();
-        let secrets = Secrets::new([code.expose_secret(), verifier, exposed(&secret)]);
-        let answer = client
+        let secrets = Secrets::new([code.expose_secret(), verifier, proof.exposed()]);
+        let mut request = client
             .exchange_code(AuthorizationCode::new(code.expose_secret().to_owned()))
-            .set_pkce_verifier(sign_in.verifier)
-            .request_async(&self.confidential(&secrets))
-            .await;
+            .set_pkce_verifier(sign_in.verifier);
+        for (name, value) in proof.assertion() {
+            request = request.add_extra_param(name, value);
+        }
+        let answer = request.request_async(&self.confidential(&secrets)).await;
         self.finish(answer, &secrets).await
     }
 
     /// Gets a new access token for a refresh token (RFC 6749 §6).
     pub async fn refresh(&self, refresh_token: &SecretString) -> Result<Answer, OAuthError> {
-        let secret = self.secret().await?;
-        let client = self.client(secret.as_ref()).await?;
+        let proof = self.proof().await?;
+        let client = self.client(&proof).await?;
         let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
-        let secrets = Secrets::new([refresh_token.expose_secret(), exposed(&secret)]);
-        let answer = client
-            .exchange_refresh_token(&token)
-            .request_async(&self.confidential(&secrets))
-            .await;
+        let secrets = Secrets::new([refresh_token.expose_secret(), proof.exposed()]);
+        let mut request = client.exchange_refresh_token(&token);
+        for (name, value) in proof.assertion() {
+            request = request.add_extra_param(name, value);
+        }
+        let answer = request.request_async(&self.confidential(&secrets)).await;
         self.finish(answer, &secrets).await
     }
 
     /// Gets an access token for the application itself (RFC 6749 §4.4).
     pub async fn client_credentials(&self) -> Result<Answer, OAuthError> {
-        let secret = self.secret().await?;
-        let client = self.client(secret.as_ref()).await?;
-        let secrets = Secrets::new([exposed(&secret)]);
-        let answer = client
+        let proof = self.proof().await?;
+        let client = self.client(&proof).await?;
+        let secrets = Secrets::new([proof.exposed()]);
+        let mut request = client
             .exchange_client_credentials()
-            .add_scopes(self.scopes())
-            .request_async(&self.confidential(&secrets))
-            .await;
+            .add_scopes(self.scopes());
+        for (name, value) in proof.assertion() {
+            request = request.add_extra_param(name, value);
+        }
+        let answer = request.request_async(&self.confidential(&secrets)).await;
         self.finish(answer, &secrets).await
     }
 
@@ -296,16 +319,16 @@ impl OAuth {
     }
 
     /// The library's client. A secret goes into the body, where Microsoft and Google take it (RFC 6749 §2.3.1).
-    async fn client(&self, secret: Option<&SecretString>) -> Result<TokenClient, OAuthError> {
+    async fn client(&self, proof: &Proof) -> Result<TokenClient, OAuthError> {
         let token_url = TokenUrl::from_url(self.token_url().await?);
         let client = oauth2::Client::new(ClientId::new(self.provider.client_id.clone()))
             .set_token_uri(token_url)
             .set_auth_type(AuthType::RequestBody);
-        Ok(match secret {
-            Some(secret) => {
+        Ok(match proof {
+            Proof::Secret(secret) => {
                 client.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
             }
-            None => client,
+            Proof::Nothing | Proof::Assertion(_) => client,
         })
     }
 
@@ -313,15 +336,23 @@ impl OAuth {
         self.provider.scopes.iter().cloned().map(Scope::new)
     }
 
-    /// The client secret, read anew each time so that a renewed file is seen; a command may take its time.
-    async fn secret(&self) -> Result<Option<SecretString>, OAuthError> {
-        let Some(source) = self.provider.client_secret.clone() else {
-            return Ok(None);
-        };
-        match tokio::task::spawn_blocking(move || source.read()).await {
-            Ok(Ok(secret)) => Ok(Some(secret)),
-            Ok(Err(error)) => Err(OAuthError::Secret(error.to_string())),
-            Err(error) => Err(OAuthError::Secret(error.to_string())),
+    /// What proves the application to the token endpoint. Reading it may take its time.
+    async fn proof(&self) -> Result<Proof, OAuthError> {
+        let audience = self.token_url().await?;
+        let (provider, now) = (self.provider.clone(), self.now());
+        grants::blocking(move || Proof::read(&provider, audience.as_str(), now)).await
+    }
+
+    async fn device_url(&self) -> Result<Url, OAuthError> {
+        match &self.provider.device_url {
+            Some(url) => Ok(url.clone()),
+            None => {
+                let metadata = self.metadata().await?;
+                metadata
+                    .device_authorization_endpoint
+                    .clone()
+                    .ok_or(OAuthError::NoEndpoint("device-url"))
+            }
         }
     }
 
@@ -393,17 +424,17 @@ impl OAuth {
             Err(RequestTokenError::Other(_)) => OAuthError::Malformed { at: String::new() },
         };
         if matches!(error, OAuthError::Http(_)) {
-            *self.metadata.lock().await = None;
+            self.forget_metadata().await;
         }
         Err(error)
+    }
+
+    async fn forget_metadata(&self) {
+        *self.metadata.lock().await = None;
     }
 }
 
 type TokenResult = Result<TokenAnswer, RequestTokenError<HttpError, RawError>>;
-
-fn exposed(secret: &Option<SecretString>) -> &str {
-    secret.as_ref().map_or("", |secret| secret.expose_secret())
-}
 
 #[cfg(test)]
 pub(crate) mod testing;

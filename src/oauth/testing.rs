@@ -134,6 +134,10 @@ pub(crate) fn provider(token_url: &Url) -> Provider {
         client_id: "test-client".into(),
         client_secret: None,
         client_secret_expires: None,
+        certificate: None,
+        assertion: None,
+        service_account: None,
+        device_url: None,
         flow: Flow::AuthorizationCode,
         issuer: None,
         authorize_url: Some(token_url.join("/auth").expect("url")),
@@ -147,5 +151,6 @@ pub(crate) fn provider(token_url: &Url) -> Provider {
         smtp: None,
         mechanism: MechanismChoice::Auto,
         ca_file: None,
+        egress: Default::default(),
     }
 }

@@ -1,3 +1,5 @@
+mod flows;
+
 use std::collections::HashMap;
 
 use super::testing::{Endpoint, Reply, provider};
@@ -333,6 +335,32 @@ async fn endpoints_come_from_the_issuer_and_are_fetched_once() {
     let sign_in = oauth.sign_in(&redirect, "alice").await.expect("begun");
     assert!(sign_in.expected.issuer_required);
     assert!(sign_in.url.as_str().contains("/auth?"));
+}
+
+#[tokio::test]
+async fn the_issuer_says_where_other_devices_begin() {
+    let (endpoint, oauth) = discovered(|base, path| match path {
+        "/device" => Reply::json(
+            200,
+            r#"{"device_code":"d","user_code":"AB-CD","verification_uri":"https://id.example/d"}"#,
+        ),
+        _ => Reply::json(
+            200,
+            &format!(
+                r#"{{"issuer":"{base}","token_endpoint":"{base}/token","device_authorization_endpoint":"{base}/device"}}"#
+            ),
+        ),
+    })
+    .await;
+    let begun = oauth.device_sign_in().await.expect("a code");
+    assert_eq!((begun.user_code.as_str(), endpoint.hits()), ("AB-CD", 2));
+    let (_endpoint, oauth) = discovered(|base, _| {
+        let body = format!(r#"{{"issuer":"{base}","token_endpoint":"{base}/token"}}"#);
+        Reply::json(200, &body)
+    })
+    .await;
+    let error = oauth.device_sign_in().await.expect_err("nowhere");
+    assert!(error.to_string().contains("device-url"), "{error}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod counters;
 mod log;
+pub mod notify;
 mod timing;
 
 pub use counters::{AccountFigures, Counters, ListenerFigures, LoginFailure, Session};

@@ -3,9 +3,13 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use jiff::Timestamp;
+
 use super::MAX_PER_ACCOUNT;
+use super::learning::Window;
 use super::named::{self, NamedError, NamedPassword};
 use super::remembered::Mark;
+use super::uses::Tag;
 use crate::config::Account;
 use crate::protocol::Protocol;
 use crate::vault::{Kind, Revision, Vault};
@@ -15,6 +19,8 @@ pub(super) struct Candidate {
     pub hash: Arc<str>,
     /// Set once: a hash has one right password. It goes when the vault's record changes, with the candidate.
     pub right: OnceLock<Mark>,
+    /// Its name among the last uses.
+    pub tag: Tag,
     /// The named password it comes from; the configuration's have no restrictions.
     named: Option<NamedPassword>,
 }
@@ -24,6 +30,7 @@ impl Candidate {
         Self {
             hash: hash.into(),
             right: OnceLock::new(),
+            tag: Tag::of(hash),
             named: None,
         }
     }
@@ -32,54 +39,69 @@ impl Candidate {
         Self {
             hash: named.hash.as_str().into(),
             right: OnceLock::new(),
+            tag: Tag::of(&named.hash),
             named: Some(named),
         }
     }
 
     /// Whether its restrictions allow this use.
-    pub(super) fn is_good_for(&self, protocol: Protocol, source: IpAddr) -> bool {
+    pub(super) fn is_good_for(&self, protocol: Protocol, source: IpAddr, now: Timestamp) -> bool {
         let named = self.named.as_ref();
-        named.is_none_or(|named| named.is_good_for(protocol, source))
+        named.is_none_or(|named| named.is_good_for(protocol, source, now))
     }
 }
 
-/// What was read from the vault, and which writing that was.
-type Known = (Option<Revision>, Arc<[Candidate]>);
+/// What is known of an account's passwords.
+#[derive(Default)]
+pub(super) struct Known {
+    pub candidates: Vec<Candidate>,
+    /// Where another one may be learned; it may be over.
+    pub window: Option<Window>,
+}
 
 /// An account with its candidates, as the vault has them now.
 pub(super) struct Door {
     pub account: Arc<Account>,
-    known: Mutex<Option<Known>>,
+    /// Held by the one login that may be adopted.
+    pub learning: tokio::sync::Mutex<()>,
+    /// What was read from the vault, and which writing that was.
+    known: Mutex<Option<(Option<Revision>, Arc<Known>)>>,
 }
 
 impl Door {
     pub(super) fn new(account: Arc<Account>) -> Self {
-        let known = Mutex::new(None);
-        Self { account, known }
+        Self {
+            account,
+            learning: tokio::sync::Mutex::new(()),
+            known: Mutex::new(None),
+        }
     }
 
-    /// The candidates, read anew if somebody wrote the record since. Blocks for a small read.
-    pub(super) fn candidates(&self, vault: &Vault) -> Result<Arc<[Candidate]>, NamedError> {
+    /// What is known, read anew if somebody wrote the record since. Blocks for a small read.
+    pub(super) fn known(&self, vault: &Vault) -> Result<Arc<Known>, NamedError> {
         let revision = vault.revision(Kind::Passwords, &self.account.address)?;
         // What is guarded is replaced as a whole, so a panic elsewhere left nothing half done.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, candidates)) = &*known
+        let mut cached = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, known)) = &*cached
             && *of == revision
         {
-            return Ok(candidates.clone());
+            return Ok(known.clone());
         }
         // A write since the look at the revision only means that the next login reads once more.
-        let candidates = self.read(vault)?;
-        *known = Some((revision, candidates.clone()));
-        Ok(candidates)
+        let known = Arc::new(self.read(vault)?);
+        *cached = Some((revision, known.clone()));
+        Ok(known)
     }
 
-    fn read(&self, vault: &Vault) -> Result<Arc<[Candidate]>, NamedError> {
-        let named = named::list(vault, &self.account.address)?;
+    fn read(&self, vault: &Vault) -> Result<Known, NamedError> {
+        let kept = named::read(vault, &self.account.address)?;
         let of_configuration = self.account.password_hashes.iter();
         let candidates = of_configuration
             .map(|hash| Candidate::of_configuration(hash))
-            .chain(named.into_iter().map(Candidate::of_vault));
-        Ok(candidates.take(MAX_PER_ACCOUNT).collect())
+            .chain(kept.passwords.into_iter().map(Candidate::of_vault));
+        Ok(Known {
+            candidates: candidates.take(MAX_PER_ACCOUNT).collect(),
+            window: kept.learning,
+        })
     }
 }

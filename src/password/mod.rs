@@ -1,4 +1,4 @@
-//! The check of the local password: the only place that makes [`Verified`].
+//! The check of the local password, and of addresses that need none: the only place that makes [`Verified`].
 //!
 //! It knows logins, hashes and time, and nothing of tokens or of what the protocols say. A stranger learns nothing from it: an
 //! unknown login, an account without passwords, a password that is not good from here and a wrong password take the same path, cost
@@ -6,13 +6,17 @@
 //! told apart from a wrong password, since a mail program must not ask for another one then; but it says nothing of an account
 //! either, since an unknown login reads some account's record as well and shares its trouble.
 //!
-//! What this does not hide: an account with several passwords costs a hash for each, so while the queue is long its refusals can
-//! come later than others'.
+//! Hashes differ in what they cost, and accounts in how many they have. While the queue is long that shows, so an unknown login is
+//! checked against the passwords of some account, always the same one, and refused whatever comes of it.
 
+mod address;
 mod candidates;
 mod hash;
+mod learning;
 mod named;
 mod remembered;
+mod scheme;
+mod uses;
 mod workers;
 
 use std::collections::HashMap;
@@ -21,15 +25,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
+pub use address::vouch;
 pub use hash::{HashError, generate, hash};
-pub use named::{NamedError, NamedPassword, add, list, remove};
+pub use learning::{Window, cancel as cancel_learning, open as open_learning};
+pub use named::{Kept, NamedError, NamedPassword, add, list, read, remove};
+pub use scheme::{Scheme, Unfit};
+pub use uses::{GRANULARITY, LastUses, Use, Uses, last_uses};
 
-use crate::config::{Account, Provider};
+use crate::config::{Account, Provider, Senders};
 use crate::dialogue::Credentials;
 use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
@@ -38,6 +47,7 @@ use crate::vault::Vault;
 use candidates::{Candidate, Door};
 use hash::Cost;
 use remembered::{Mark, Marker};
+use uses::Tag;
 use workers::Workers;
 
 /// Passwords of one account, in the configuration and the vault together: the hashes that one wrong password costs.
@@ -46,16 +56,22 @@ pub const MAX_PER_ACCOUNT: usize = 16;
 /// Far more than logins under way at once, so that two different ones rarely share a lane.
 const LANES: usize = 64;
 
-/// Proof that somebody presented a right password for an account; the only key to a token.
+/// Proof that somebody presented a right password for an account, or came from an address that needs none; the only key to a token.
 #[derive(Clone, Debug)]
 pub struct Verified {
     account: Arc<Account>,
+    senders: Option<Arc<Senders>>,
 }
 
 impl Verified {
     /// The account that was opened.
     pub fn account(&self) -> &Arc<Account> {
         &self.account
+    }
+
+    /// What may stand in MAIL FROM, where the mailbox was not opened for everything.
+    pub fn senders(&self) -> Option<&Arc<Senders>> {
+        self.senders.as_ref()
     }
 }
 
@@ -95,7 +111,7 @@ pub struct Counters {
     pub wrong: u64,
     /// Logins turned away because too many waited, or because the vault has trouble.
     pub turned_away: u64,
-    /// Argon2 hashes computed.
+    /// Hashes computed.
     pub hashes: u64,
 }
 
@@ -104,12 +120,15 @@ pub struct Passwords {
     vault: Vault,
     /// By login, in lower case.
     doors: HashMap<String, Arc<Door>>,
-    /// Those that unknown logins read the records of, by provider.
+    /// Those whose passwords unknown logins are checked against, by provider.
     decoys: HashMap<String, Vec<Arc<Door>>>,
     delay: Delay,
+    /// Of what is learned.
+    cost: Cost,
     dummy: Arc<str>,
     marker: Marker,
     workers: Workers,
+    uses: Uses,
     /// The same login with the same password goes one at a time, so that the second finds what the first remembered.
     lanes: [Mutex<()>; LANES],
     accepted: AtomicU64,
@@ -124,11 +143,20 @@ struct Attempt<'a> {
     password: Arc<Zeroizing<Vec<u8>>>,
     protocol: Protocol,
     source: IpAddr,
+    now: Timestamp,
 }
 
 impl Attempt<'_> {
     fn may_use(&self, candidate: &Candidate) -> bool {
-        candidate.is_good_for(self.protocol, self.source)
+        candidate.is_good_for(self.protocol, self.source, self.now)
+    }
+
+    fn as_use(&self) -> Use {
+        Use {
+            at: self.now,
+            from: self.source,
+            protocol: self.protocol,
+        }
     }
 }
 
@@ -136,6 +164,7 @@ impl Attempt<'_> {
 enum Refusal {
     Wrong,
     Crowded,
+    /// Trouble with what is kept, or with keeping what was learned.
     Vault(NamedError),
 }
 
@@ -180,10 +209,12 @@ impl Passwords {
         let dummy = hash::dummy(cost).expect("a hash with fixed parameters");
         let doors = doors(accounts);
         Self {
+            uses: Uses::new(vault.clone()),
             vault,
             decoys: decoys(&doors),
             doors,
             delay,
+            cost: cost.clone(),
             dummy: dummy.into(),
             marker: Marker::new().expect("the system's randomness"),
             workers: Workers::new(),
@@ -216,16 +247,32 @@ impl Passwords {
             password: Arc::new(credentials.password.expose_secret().to_vec().into()),
             protocol,
             source: source.to_canonical(),
+            now: now(),
         };
         let outcome = self.check(&attempt).await;
         self.count(&outcome);
         match outcome {
-            Ok(account) => Ok(Verified { account }),
+            Ok(account) => Ok(Verified {
+                account,
+                senders: None,
+            }),
             Err(refusal) => {
                 sleep_until(start + self.delay.draw()).await;
                 Err(refusal.into())
             }
         }
+    }
+
+    /// Goes on with the notes of `former` about last uses, which has the same vault.
+    #[must_use]
+    pub fn after(mut self, former: &Self) -> Self {
+        self.uses = former.uses.clone();
+        self
+    }
+
+    /// The notes about last uses, which somebody must keep.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// What happened so far.
@@ -244,46 +291,47 @@ impl Passwords {
         let door = door.filter(|door| door.account.provider.name == attempt.provider);
         let read = door.or_else(|| self.decoy(&login, attempt));
         // A small read of a local file; handing it to another thread would cost more than the read.
-        let (found, trouble) = match read.map(|door| door.candidates(&self.vault)) {
-            Some(Ok(found)) => (found, None),
+        let (known, trouble) = match read.map(|door| door.known(&self.vault)) {
+            Some(Ok(known)) => (known, None),
             Some(Err(error)) => (Arc::default(), Some(error)),
             None => (Arc::default(), None),
         };
-        let candidates = if door.is_some() { &found[..] } else { &[] };
-        let good: Vec<_> = candidates.iter().filter(|c| attempt.may_use(c)).collect();
-        if good.is_empty() && !candidates.is_empty() {
+        let candidates = known.candidates.iter();
+        let good: Vec<_> = candidates.filter(|c| attempt.may_use(c)).collect();
+        if door.is_some() && good.is_empty() && !known.candidates.is_empty() {
             let (protocol, source) = (attempt.protocol, attempt.source);
-            tracing::info!(%protocol, %source, "no password of this account is good from here");
+            tracing::info!(%protocol, %source, "no password of this account is good from here and now");
         }
-        if !self.remembers(&good, attempt) {
-            let compared = self.compare(&login, &good, attempt).await;
-            compared.map_err(|refusal| match (refusal, trouble) {
-                (Refusal::Wrong, Some(trouble)) => Refusal::Vault(trouble),
-                (refusal, _) => refusal,
-            })?;
-        }
-        door.map(|door| door.account.clone()).ok_or(Refusal::Wrong)
+        let right = match self.remembered(&good, attempt) {
+            Some(tag) => Ok(tag),
+            None => self.compare(&good, attempt).await,
+        };
+        // Whatever came of it for an unknown login.
+        let right = right.and_then(|tag| door.map(|_| tag).ok_or(Refusal::Wrong));
+        let tag = match (right, trouble, door) {
+            (Err(Refusal::Wrong), Some(trouble), _) => Err(Refusal::Vault(trouble)),
+            (Err(Refusal::Wrong), None, Some(door)) => self.learn(door, &known, attempt).await,
+            (right, _, _) => right,
+        }?;
+        let account = &door.ok_or(Refusal::Wrong)?.account;
+        self.uses.note(&account.address, tag, attempt.as_use());
+        Ok(account.clone())
     }
 
-    /// Whose record an unknown login reads, always the same one: it takes as long as its own would, and if the vault has trouble, so
-    /// has an unknown login. Nothing of the record is used.
+    /// Whose passwords an unknown login is checked against, always the same ones: it takes as long as its own would, and if the vault
+    /// has trouble, so has an unknown login. Nothing comes of it.
     fn decoy(&self, login: &str, attempt: &Attempt<'_>) -> Option<&Arc<Door>> {
         let doors = self.decoys.get(attempt.provider)?;
         let mark = self.marker.mark([b"decoy", login.as_bytes(), b""]);
         doors.get(mark.below(doors.len()))
     }
 
-    /// The slow way: Argon2 with each candidate, or with the dummy where there is none.
-    async fn compare(
-        &self,
-        login: &str,
-        good: &[&Candidate],
-        attempt: &Attempt<'_>,
-    ) -> Result<(), Refusal> {
+    /// The slow way: a hash for each candidate, or for the dummy where there is none. Which one has the password that is presented.
+    async fn compare(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> Result<Tag, Refusal> {
         // Those who present the same password wait for the first of them, and take no place in the queue meanwhile.
-        let _lane = self.lane(login, attempt).lock().await;
-        if self.remembers(good, attempt) {
-            return Ok(());
+        let _lane = self.lane(attempt).lock().await;
+        if let Some(tag) = self.remembered(good, attempt) {
+            return Ok(tag);
         }
         let ticket = self.workers.ticket().ok_or(Refusal::Crowded)?;
         if good.is_empty() {
@@ -295,22 +343,26 @@ impl Passwords {
             if ticket.verify(hash, attempt.password.clone()).await {
                 // Set already: somebody with the same password came another way.
                 let _ = candidate.right.set(self.right(candidate, attempt));
-                return Ok(());
+                return Ok(candidate.tag);
             }
         }
         Err(Refusal::Wrong)
     }
 
-    fn lane(&self, login: &str, attempt: &Attempt<'_>) -> &Mutex<()> {
+    fn lane(&self, attempt: &Attempt<'_>) -> &Mutex<()> {
+        let login = attempt.login.to_ascii_lowercase();
         let parts = [b"lane", login.as_bytes(), &attempt.password];
         &self.lanes[self.marker.mark(parts).below(LANES)]
     }
 
-    fn remembers(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> bool {
-        good.iter().any(|candidate| {
+    /// Which candidate is known to have the password that is presented.
+    fn remembered(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> Option<Tag> {
+        let mut good = good.iter();
+        let found = good.find(|candidate| {
             let right = candidate.right.get();
             right.is_some_and(|right| right.is(&self.right(candidate, attempt)))
-        })
+        });
+        found.map(|candidate| candidate.tag)
     }
 
     /// The mark that a candidate has if `attempt` has its password. The account is in it too: a candidate is never shared.
@@ -327,6 +379,12 @@ impl Passwords {
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// To the second, as people read it.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// ASCII case is all that is folded. An empty login opens nothing, whatever a configuration says.

@@ -33,6 +33,10 @@ fn provider() -> Provider {
         client_id: "id".into(),
         client_secret: None,
         client_secret_expires: None,
+        certificate: None,
+        assertion: None,
+        service_account: None,
+        device_url: None,
         flow: Flow::AuthorizationCode,
         issuer: None,
         authorize_url: None,
@@ -50,6 +54,7 @@ fn provider() -> Provider {
         smtp: None,
         mechanism: MechanismChoice::Auto,
         ca_file: None,
+        egress: Default::default(),
     }
 }
 
@@ -78,13 +83,29 @@ impl Bench {
         }
     }
 
-    fn add(&self, name: &str, password: &[u8], restrict: impl FnOnce(&mut NamedPassword)) {
+    pub(crate) fn with_password_of_configuration(password: &[u8]) -> Self {
+        Self::new(&[&cheap(password)])
+    }
+
+    /// Logs in by SMTP from this machine, and sees that the use is written.
+    pub(crate) async fn use_at_once(&self, password: &[u8]) {
+        self.login(ALICE, password).await.unwrap();
+        self.passwords.uses().settle().await;
+    }
+
+    pub(crate) fn add(
+        &self,
+        name: &str,
+        password: &[u8],
+        restrict: impl FnOnce(&mut NamedPassword),
+    ) {
         let mut named = NamedPassword {
             name: name.into(),
             hash: cheap(password),
             created: jiff::Timestamp::UNIX_EPOCH,
             from: Vec::new(),
             protocol: None,
+            expires: None,
         };
         restrict(&mut named);
         add(&self.vault, &self.alice, named).unwrap();
@@ -295,6 +316,7 @@ async fn a_thousand_wrong_passwords_change_nothing_but_counters() {
         let wrong = format!("wrong {round}");
         assert!(bench.login(ALICE, wrong.as_bytes()).await.is_err());
     }
+    bench.passwords.uses().settle().await;
     assert_eq!(bench.files(), before);
     assert_eq!(bench.passwords.counters().wrong, 1000);
     bench.login(ALICE, b"right").await.unwrap();
@@ -420,3 +442,77 @@ async fn an_account_of_another_provider_is_unknown_at_this_one() {
     assert_eq!(refused.await.unwrap_err(), unknown.await.unwrap_err());
     bench.login(ALICE, b"wicket-1").await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_password_fails_like_a_wrong_one_even_if_it_is_remembered() {
+    let bench = Bench::new(&[]);
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3600);
+    bench.add("visitor", b"right", |named| named.expires = Some(soon));
+    bench.login(ALICE, b"right").await.unwrap();
+    let mut named = list(&bench.vault, ALICE).unwrap().remove(0);
+    remove(&bench.vault, ALICE, "visitor").unwrap();
+    named.expires = Some(now());
+    add(&bench.vault, &bench.alice, named).unwrap();
+    let (start, hashes) = (Instant::now(), bench.hashes());
+    let expired = bench.login(ALICE, b"right").await.unwrap_err();
+    assert!((1000..=1101).contains(&start.elapsed().as_millis()));
+    assert_eq!(bench.hashes(), hashes + 1);
+    assert_eq!(expired, bench.login(ALICE, b"wrong").await.unwrap_err());
+    // It stays for a person to see.
+    assert_eq!(list(&bench.vault, ALICE).unwrap().len(), 1);
+}
+
+#[test]
+fn a_password_is_over_at_its_end_not_before() {
+    let end: jiff::Timestamp = "2027-02-01T00:00:00Z".parse().unwrap();
+    let bench = Bench::new(&[]);
+    bench.add("visitor", b"right", |named| named.expires = Some(end));
+    let named = list(&bench.vault, ALICE).unwrap().remove(0);
+    assert!(named.is_over(end));
+    assert!(!named.is_over(end - jiff::SignedDuration::from_secs(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hashes_of_other_programs_open_an_account_and_refuse_as_any_other() {
+    const BCRYPT: &str = "$2y$10$UqhRrGHpJ6NjCdENbz73juqEGG9Jx3BLiI44sIoWT47xm9aGSqdJ2";
+    const SHA512: &str = "$6$O5ZzeV7rU4b8VQmI$sVvztYwxa7sz.SyEdJEHBl5o9dgskB6fLcirOXv9Uu.cQq0HHZcK.QOcZ9LbAYZG1xEhmBD8CAH4thMkNE4Cj0";
+    let mut failures = Vec::new();
+    for hash in [BCRYPT, SHA512] {
+        let bench = Bench::new(&[hash]);
+        bench.login(ALICE, b"open-sesame-7").await.unwrap();
+        for login in [ALICE, "nobody@contoso.com", "bob@contoso.com"] {
+            let (start, hashes) = (Instant::now(), bench.hashes());
+            failures.push(bench.login(login, b"open-sesame-8").await.unwrap_err());
+            let took = start.elapsed().as_millis();
+            assert!((1000..=1101).contains(&took), "{login}: {took} ms");
+            assert_eq!(bench.hashes(), hashes + 1, "{login}");
+        }
+    }
+    assert!(failures.iter().all(|failure| *failure == failures[0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_login_costs_what_some_account_costs_and_opens_nothing() {
+    let bench = Bench::new(&[&cheap(b"one"), &cheap(b"two"), &cheap(b"three")]);
+    let before = bench.files();
+    let mut costs = Vec::new();
+    for number in 0..64 {
+        let unknown = format!("nobody-{number}@contoso.com");
+        let hashes = bench.hashes();
+        let failure = bench.login(&unknown, b"wrong").await.unwrap_err();
+        assert_eq!(failure.cause, Cause::Password);
+        costs.push(bench.hashes() - hashes);
+        // Not even with the right password of the account whose cost it has, at the first time or once that is remembered.
+        for _ in 0..2 {
+            let failure = bench.login(&unknown, b"three").await.unwrap_err();
+            assert_eq!(failure.cause, Cause::Password);
+        }
+    }
+    assert!(costs.contains(&3) && costs.contains(&1), "{costs:?}");
+    assert_eq!(bench.passwords.counters().accepted, 0);
+    bench.passwords.uses().settle().await;
+    assert_eq!(bench.files(), before);
+}
+
+mod learning;
+mod uses;

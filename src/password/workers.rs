@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
-use super::hash;
+use super::hash::{self, Cost, HashError};
 
 /// Hashes at once: 19 MiB and a core each.
 const RUNNING: usize = 2;
@@ -51,17 +51,36 @@ pub(super) struct Ticket<'a> {
 impl Ticket<'_> {
     /// Whether `password` is what was hashed. If this is given up while it runs, its turn still lasts until the hash is done.
     pub(super) async fn verify(&self, hash: Arc<str>, password: Arc<Zeroizing<Vec<u8>>>) -> bool {
+        let verify = move || hash::verify(&hash, &password);
+        self.in_turn(verify).await.unwrap_or(false)
+    }
+
+    /// A new hash of `password`.
+    pub(super) async fn make(
+        &self,
+        cost: &Cost,
+        password: Arc<Zeroizing<Vec<u8>>>,
+    ) -> Result<String, HashError> {
+        let cost = cost.clone();
+        let make = move || hash::hash_at(&cost, &password);
+        let made = self.in_turn(make).await;
+        made.unwrap_or_else(|| Err(HashError("mailwicket is ending".to_owned())))
+    }
+
+    /// What `work` gives in its turn; `None` only when the process ends.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         let running = self.workers.running.clone();
         // The semaphore is never closed; if it were, nothing would be right.
-        let Ok(turn) = running.acquire_owned().await else {
-            return false;
-        };
+        let turn = running.acquire_owned().await.ok()?;
         self.workers.hashed.fetch_add(1, Ordering::Relaxed);
-        let verify = move || {
+        let work = move || {
             let _turn = turn;
-            hash::verify(&hash, &password)
+            work()
         };
-        tokio::task::spawn_blocking(verify).await.unwrap_or(false)
+        tokio::task::spawn_blocking(work).await.ok()
     }
 }
 

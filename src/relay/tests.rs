@@ -29,6 +29,7 @@ impl Bench {
                 &mut upstream,
                 &opening,
                 &login,
+                deaf(),
                 std::future::pending(),
             )
             .await
@@ -39,6 +40,11 @@ impl Bench {
             relaying: tokio::spawn(relaying),
         }
     }
+}
+
+/// Hears nothing.
+fn deaf() -> Ear<'static> {
+    Box::new(|_| false)
 }
 
 /// Bytes that repeat nowhere near, so that loss and disorder show.
@@ -163,6 +169,28 @@ async fn a_reader_that_does_not_read_stops_the_writer_within_a_bound() {
 }
 
 #[tokio::test]
+async fn an_ear_hears_what_came_behind_the_login_and_what_follows_until_it_has_enough() {
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let (mut provider, mut upstream) = duplex(64);
+    let (_program, mut local) = duplex(64);
+    let (tell, told) = std::sync::mpsc::channel();
+    let ear: Ear<'_> = Box::new(move |said| {
+        tell.send(said.to_vec()).expect("heard");
+        said != b"two"
+    });
+    let mut down = Direction {
+        ear: Some(ear),
+        ..Direction::default()
+    };
+    down.tell(b"one");
+    for words in ["two", "three"] {
+        provider.write_all(words.as_bytes()).await.expect("sent");
+        assert!(down.poll(&mut cx, &mut upstream, &mut local).is_pending());
+    }
+    assert_eq!(told.iter().collect::<Vec<_>>(), [b"one", b"two"]);
+}
+
+#[tokio::test]
 async fn an_idle_relay_holds_no_buffer() {
     let mut cx = Context::from_waker(std::task::Waker::noop());
     let (_program, mut local) = duplex(64);
@@ -219,7 +247,7 @@ async fn the_last_words_of_a_side_that_breaks_off_arrive_although_the_other_stil
     let relaying = tokio::spawn(async move {
         let mut upstream = BrokenOff(WORDS);
         let end = std::future::pending();
-        relay(&mut local, &mut upstream, &opening, &login, end)
+        relay(&mut local, &mut upstream, &opening, &login, deaf(), end)
             .await
             .1
     });
@@ -245,7 +273,7 @@ async fn a_provider_that_breaks_off_right_after_its_success_is_heard_although_mo
     let relaying = tokio::spawn(async move {
         let mut upstream = BrokenOff(b"too many\r\n");
         let end = std::future::pending();
-        relay(&mut local, &mut upstream, &opening, &login, end)
+        relay(&mut local, &mut upstream, &opening, &login, deaf(), end)
             .await
             .1
     });

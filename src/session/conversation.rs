@@ -2,22 +2,23 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::Counter;
 use crate::config::{Listener, OnUnavailable};
 use crate::dialogue::{
-    self, Credentials, Ending, Interruption, Local, LocalEvent, LoggedIn, Opening, Profile,
+    self, Credentials, Ending, Interruption, Local, LocalEvent, LoggedIn, Opening, Privacy, Profile,
 };
 use crate::driver;
 use crate::failure::{Cause, Failure};
+use crate::observe::timed;
 use crate::stage::Stage;
+use crate::tls::{HandshakeError, LocalStream};
 
 /// How long a mail program has to take our last words.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -35,6 +36,24 @@ pub(super) struct Conversation<'a> {
     is_open: bool,
 }
 
+/// What a mail program wants to be let in with.
+pub(super) enum Claim {
+    /// A login and its password.
+    Login(Credentials),
+    /// Its address: it sends mail without logging in.
+    Address,
+}
+
+impl Claim {
+    /// How the log names who it was.
+    fn name(&self) -> String {
+        match self {
+            Self::Login(credentials) => credentials.login.escape_debug().to_string(),
+            Self::Address => "(without login)".to_owned(),
+        }
+    }
+}
+
 /// Why a connection never came to `relay`.
 #[derive(Debug)]
 pub(super) enum End {
@@ -44,14 +63,29 @@ pub(super) enum End {
     Gone(Option<io::Error>),
     /// `on-unavailable = "close"`: this is all the answer there is.
     Unavailable,
+    /// There is no secured connection.
+    Insecure(HandshakeError),
 }
 
 impl<'a> Conversation<'a> {
-    pub(super) fn begin(counter: &'a Counter) -> Self {
+    /// `source` may be known by its address.
+    pub(super) fn begin(counter: &'a Counter, privacy: Privacy, source: IpAddr) -> Self {
         let profile = counter.profiles.known(&counter.dialler);
+        let Listener {
+            protocol,
+            without_login,
+            ..
+        } = &*counter.listener;
+        let mut machine = dialogue::local(*protocol, counter.bounds, privacy, profile);
+        if without_login
+            .as_ref()
+            .is_some_and(|terms| terms.covers(source))
+        {
+            machine.waive_login();
+        }
         Self {
             counter,
-            machine: dialogue::local(counter.listener.protocol, counter.bounds, profile),
+            machine,
             deadline: Instant::now() + counter.timeouts.before_login,
             is_open: true,
         }
@@ -67,12 +101,16 @@ impl<'a> Conversation<'a> {
         self.machine.promised().cloned()
     }
 
-    /// Talks until credentials are in hand.
-    pub(super) async fn credentials(&mut self, local: &mut TcpStream) -> Result<Credentials, End> {
+    /// Talks until credentials are in hand, or a device that needs none begins to send.
+    pub(super) async fn claim(&mut self, local: &mut LocalStream) -> Result<Claim, End> {
         loop {
             match self.event(local).await? {
-                LocalEvent::Credentials(credentials) => return Ok(credentials),
+                LocalEvent::Credentials(credentials) => return Ok(Claim::Login(credentials)),
+                LocalEvent::Mail => return Ok(Claim::Address),
                 LocalEvent::Close(ending) => return Err(End::Ended(ending)),
+                LocalEvent::StartTls(reply) => {
+                    timed(Stage::Tls, self.start_tls(local, &reply)).await?;
+                }
                 LocalEvent::NeedProfile => {
                     let profile = self
                         .attend(local, self.counter.profiles.get(&self.counter.dialler))
@@ -86,8 +124,23 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    /// Announces the handshake and makes it, unless something came in clear that would be taken for secured.
+    async fn start_tls(&mut self, local: &mut LocalStream, reply: &[u8]) -> Result<(), End> {
+        if local.has_input() {
+            return Err(End::Ended(Ending::Injected));
+        }
+        local
+            .write_all(reply)
+            .await
+            .map_err(|error| End::Gone(Some(error)))?;
+        let handshake = local.secure(&self.counter.terms);
+        handshake.await.map_err(End::Insecure)?;
+        self.machine.tls_started();
+        Ok(())
+    }
+
     /// The next event, unless time is over or we must stop; then the mail program hears so.
-    async fn event(&mut self, local: &mut TcpStream) -> Result<LocalEvent, End> {
+    async fn event(&mut self, local: &mut LocalStream) -> Result<LocalEvent, End> {
         let interruption = tokio::select! {
             event = timeout_at(self.deadline, driver::advance(&mut *self.machine, local)) => match event {
                 Ok(Ok(Some(event))) => return Ok(event),
@@ -102,7 +155,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Gives out what is left to say and ends.
-    async fn part<T>(&mut self, local: &mut TcpStream) -> Result<T, End> {
+    async fn part<T>(&mut self, local: &mut LocalStream) -> Result<T, End> {
         let farewell =
             tokio::time::timeout(FAREWELL, driver::advance(&mut *self.machine, local)).await;
         Err(match farewell {
@@ -116,7 +169,7 @@ impl<'a> Conversation<'a> {
     /// breaks, the work is dropped.
     pub(super) async fn attend<T>(
         &mut self,
-        local: &mut TcpStream,
+        local: &mut LocalStream,
         work: impl Future<Output = T>,
     ) -> Result<T, End> {
         let mut work = pin!(work);
@@ -136,16 +189,16 @@ impl<'a> Conversation<'a> {
     /// Tells the mail program that its login failed, as its listener is set up to.
     pub(super) async fn refuse(
         &mut self,
-        local: &mut TcpStream,
+        local: &mut LocalStream,
         failure: &Failure,
-        credentials: &Credentials,
+        claim: &Claim,
         source: SocketAddr,
     ) -> Result<(), End> {
         tracing::warn!(
             stage = %failure.stage,
             outcome = "refused",
             code = failure.cause.code(),
-            login = %credentials.login.escape_debug(),
+            login = %claim.name(),
             source = %source.ip(),
             detail = failure.detail,
             "login failed"
@@ -162,6 +215,14 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    /// Says in the log that a mail program tried to log in where TLS must come first, and left it at that.
+    pub(super) fn note_missing_tls(&self, source: SocketAddr) {
+        if self.machine.missed_tls() {
+            let protocol = self.counter.listener.protocol;
+            tracing::warn!(stage = %Stage::Dialogue, code = dialogue::TLS_FIRST, %protocol, source = %source.ip(), "the mail program did not use TLS, which is required here, and may have sent its password in clear; switch STARTTLS on in it, or list its address in allow-plaintext-from of the listener");
+        }
+    }
+
     /// Says in the log that a mail program was told to log in and left instead: the commonest mistake in its settings.
     pub(super) fn note_missing_login(&self, source: SocketAddr) {
         if self.machine.missed_login() {
@@ -174,16 +235,23 @@ impl<'a> Conversation<'a> {
     pub(super) fn accept(self, login: &LoggedIn) -> Result<Opening, End> {
         self.machine.accept(login).map_err(End::Ended)
     }
+}
 
-    /// Says that there is no room, without a word about anything else.
-    pub(super) async fn turn_away(&mut self, local: &mut TcpStream) {
-        self.machine.interrupt(Interruption::Limit);
-        let _: Result<(), End> = self.part(local).await; // whether it was heard changes nothing
+/// Says good-bye as TLS wants it, where the relay was ended before it could; nobody waits for that long.
+pub(super) async fn part(local: &mut LocalStream) {
+    tokio::time::timeout(FAREWELL, local.shutdown()).await.ok();
+}
+
+/// The short code of a reply to somebody who was turned away.
+fn code(interruption: Interruption) -> &'static str {
+    match interruption {
+        Interruption::Plaintext => dialogue::NOT_IN_CLEAR,
+        _ => dialogue::TLS_FIRST,
     }
 }
 
 /// Lets the mail program read our last words: a socket that is closed with unread bytes in it resets the connection.
-pub(super) async fn linger(local: &mut TcpStream) {
+pub(super) async fn linger(local: &mut LocalStream) {
     let reading = async {
         local.shutdown().await?;
         tokio::io::copy(&mut local.take(REST), &mut tokio::io::sink()).await
@@ -202,6 +270,24 @@ impl End {
             }
             Self::Gone(Some(error)) => {
                 tracing::debug!(stage = %Stage::Dialogue, %source, %protocol, %error, "connection broke off")
+            }
+            Self::Insecure(error) if error.is_notable() => {
+                tracing::warn!(stage = %Stage::Tls, %source, %protocol, %error, "no secured connection");
+            }
+            Self::Insecure(error) => {
+                tracing::debug!(stage = %Stage::Tls, %source, %protocol, %error, "no secured connection");
+            }
+            Self::Ended(ending @ Ending::ProxyHeader) => {
+                let remedy = format!(
+                    "if this peer is your proxy, write: proxy-protocol-from = [\"{}\"]",
+                    source.ip()
+                );
+                tracing::warn!(stage = %Stage::Dialogue, code = "MW-PROXY", %source, %protocol, reason = %ending, %remedy, "connection closed before a login");
+            }
+            Self::Ended(Ending::Interrupted(
+                interruption @ (Interruption::Plaintext | Interruption::ExpectedTls),
+            )) => {
+                tracing::warn!(stage = %Stage::Tls, %source, %protocol, code = code(*interruption), reason = %interruption, "turned away");
             }
             Self::Ended(ending) => {
                 tracing::warn!(stage = %Stage::Dialogue, %source, %protocol, reason = %ending, "connection closed before a login")

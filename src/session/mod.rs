@@ -1,8 +1,10 @@
 //! One connection, from accept to relay.
 
 mod conversation;
+mod doorstep;
+mod guarded;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -11,20 +13,25 @@ use tokio_util::sync::CancellationToken;
 use crate::accept::Stranger;
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
-use crate::dialogue::{Bounds, Credentials, LoggedIn, Login, Opening, Profile};
+use crate::dialogue::smtp::SenderGuard;
+use crate::dialogue::{Bounds, FirstReply, Heard, LoggedIn, Login, Opening, Privacy, Profile};
 use crate::failure::{Cause, Failure};
 use crate::observe::{Counters, timed};
-use crate::password::{Passwords, Verified};
+use crate::password::{Passwords, Verified, vouch};
 use crate::profiles::Profiles;
-use crate::relay::relay;
+use crate::relay::{Ear, relay};
 use crate::stage::Stage;
+use crate::tls::{LocalStream, Terms};
 use crate::token::{AccessToken, Tokens};
-use conversation::{Conversation, End};
+use conversation::{Claim, Conversation, End};
+use guarded::Guarded;
 
 /// What the sessions of a listener share.
 pub struct Counter {
     /// The listener's configuration.
     pub listener: Arc<Listener>,
+    /// When TLS begins there, and with which certificate.
+    pub terms: Arc<Terms>,
     /// How its provider's mail server is reached.
     pub dialler: Dialler,
     /// The check of local passwords.
@@ -56,19 +63,21 @@ struct Shown {
 /// A connection that has passed `login`: the proof of it, and what it opened.
 struct Opened {
     account: Arc<Account>,
+    /// Watches who a session without a login sends as.
+    guard: Option<SenderGuard>,
     upstream: UpstreamStream,
     logged_in: LoggedIn,
 }
 
 /// Carries one connection as far as it gets, and says so in the log.
-pub async fn serve(
-    counter: Arc<Counter>,
-    mut local: TcpStream,
-    source: SocketAddr,
-    place: Stranger,
-) {
-    // The dialogue's state is large and short-lived: boxed, it costs nothing once the session is logged in.
-    let admitting = Box::pin(admit(&counter, &mut local, source, place));
+pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, place: Stranger) {
+    let mut local = LocalStream::from(local);
+    // The state until a login is large and short-lived: boxed, it costs nothing once the session is logged in.
+    let admitting = Box::pin(async {
+        let securing = timed(Stage::Tls, doorstep::enter(&counter, &mut local, source));
+        let privacy = securing.await?;
+        admit(&counter, &mut local, privacy, source, place).await
+    });
     let admitted = tokio::select! {
         admitted = admitting => admitted,
         () = counter.kill.cancelled() => return,
@@ -85,32 +94,30 @@ pub async fn serve(
 /// `dialogue`, and all that a login takes, until one succeeds.
 async fn admit(
     counter: &Counter,
-    local: &mut TcpStream,
+    local: &mut LocalStream,
+    privacy: Privacy,
     source: SocketAddr,
     place: Stranger,
 ) -> Result<(Opened, Opening), End> {
-    let mut conversation = Conversation::begin(counter);
+    let mut conversation = Conversation::begin(counter, privacy, source.ip());
     let mut place = Some(place);
     loop {
-        let talking = timed(Stage::Dialogue, conversation.credentials(local));
-        let credentials = talking
-            .await
-            .inspect_err(|_| conversation.note_missing_login(source))?;
+        let talking = timed(Stage::Dialogue, conversation.claim(local));
+        let claim = talking.await.inspect_err(|_| {
+            conversation.note_missing_tls(source);
+            conversation.note_missing_login(source);
+        })?;
         let shown = Shown {
             name: conversation.name(),
             promised: conversation.promised(),
         };
-        let login = open(counter, &credentials, source, &shown, &mut place);
+        let login = open(counter, &claim, source.ip(), &shown, &mut place);
         match conversation.attend(local, login).await? {
             Ok(opened) => {
                 let opening = conversation.accept(&opened.logged_in)?;
                 return Ok((opened, opening));
             }
-            Err(failure) => {
-                conversation
-                    .refuse(local, &failure, &credentials, source)
-                    .await?
-            }
+            Err(failure) => conversation.refuse(local, &failure, &claim, source).await?,
         }
     }
 }
@@ -118,18 +125,12 @@ async fn admit(
 /// `password`, then `token` and `dial` side by side, then `login`, with one renewal if the provider refused the token.
 async fn open(
     counter: &Counter,
-    credentials: &Credentials,
-    source: SocketAddr,
+    claim: &Claim,
+    source: IpAddr,
     shown: &Shown,
     place: &mut Option<Stranger>,
 ) -> Result<Opened, Failure> {
-    let Listener {
-        protocol, provider, ..
-    } = &*counter.listener;
-    let verifying = counter
-        .passwords
-        .verify(credentials, provider, *protocol, source.ip());
-    let verified = timed(Stage::Password, verifying).await?;
+    let verified = timed(Stage::Password, verify(counter, claim, source)).await?;
     *place = None; // no stranger any more: a provider that hangs must not keep strangers of other listeners out
     let opened = open_upstream(counter, &verified, shown).await;
     opened.inspect_err(|failure| {
@@ -137,6 +138,25 @@ async fn open(
             .counters
             .failed(&verified.account().address, failure)
     })
+}
+
+/// What a mail program presents, or where it is.
+async fn verify(counter: &Counter, claim: &Claim, source: IpAddr) -> Result<Verified, Failure> {
+    let Listener {
+        protocol,
+        provider,
+        without_login,
+        ..
+    } = &*counter.listener;
+    match claim {
+        Claim::Login(credentials) => {
+            let passwords = &counter.passwords;
+            passwords
+                .verify(credentials, provider, *protocol, source)
+                .await
+        }
+        Claim::Address => vouch(without_login.as_ref(), source),
+    }
 }
 
 /// The part of [`open`] that has a name to log in with.
@@ -187,6 +207,9 @@ async fn login(
     token: &AccessToken,
 ) -> Result<Opened, LoginFailure> {
     let account = Arc::clone(verified.account());
+    let guard = verified
+        .senders()
+        .map(|senders| SenderGuard::new(Arc::clone(senders), dialled.profile()));
     let login = Login {
         identity: account.identity.of(counter.listener.protocol),
         token,
@@ -197,23 +220,35 @@ async fn login(
     let (upstream, logged_in) = timed(Stage::Login, dialled.login(&login)).await?;
     Ok(Opened {
         account,
+        guard,
         upstream,
         logged_in,
     })
 }
 
 /// `relay`, until both sides are done or mailwicket must end.
-async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening: Opening) {
+async fn carry(counter: &Counter, mut local: LocalStream, opened: Opened, opening: Opening) {
     let Opened {
         account,
+        guard,
         mut upstream,
         logged_in,
     } = opened;
     let session = counter.counters.logged_in(&account.address);
     tracing::info!(stage = %Stage::Login, outcome = "ok", account = account.address, "logged in");
     let end = counter.kill.cancelled();
-    let (traffic, result) = relay(&mut local, &mut upstream, &opening, &logged_in, end).await;
+    let ear = ear(counter, &account);
+    let (traffic, result) = match guard {
+        None => relay(&mut local, &mut upstream, &opening, &logged_in, ear, end).await,
+        Some(guard) => {
+            let (mut guarded, opening) = Guarded::new(&mut local, guard, opening);
+            let carried = relay(&mut guarded, &mut upstream, &opening, &logged_in, ear, end).await;
+            guarded.part(&account).await;
+            carried
+        }
+    };
     session.ended(traffic);
+    conversation::part(&mut local).await;
     match result {
         Ok(()) => {
             tracing::info!(stage = %Stage::Relay, account = account.address, up = traffic.up, down = traffic.down, "session ended")
@@ -224,7 +259,22 @@ async fn carry(counter: &Counter, mut local: TcpStream, opened: Opened, opening:
     }
 }
 
+/// Hears the provider's first answer: some let everybody with a token in, and refuse the mailbox only then.
+fn ear<'a>(counter: &'a Counter, account: &'a Account) -> Ear<'a> {
+    let mut first = FirstReply::new(counter.listener.protocol);
+    Box::new(move |said| match first.hear(said) {
+        Heard::More => true,
+        Heard::Nothing => false,
+        Heard::Trouble(detail) => {
+            let failure = Failure::new(Stage::Relay, Cause::Refused, detail);
+            tracing::warn!(stage = %failure.stage, code = failure.cause.code(), account = account.address, detail = failure.detail, "the provider refused what the mail program asked first");
+            counter.counters.failed(&account.address, &failure);
+            false
+        }
+    })
+}
+
 /// Tells a mail program that there is no room for it now.
-pub async fn turn_away(counter: &Counter, mut local: TcpStream) {
-    Conversation::begin(counter).turn_away(&mut local).await;
+pub async fn turn_away(counter: &Counter, local: TcpStream) {
+    doorstep::turn_away(counter, local).await;
 }

@@ -20,6 +20,11 @@ impl<S> Gather<S> {
     pub fn new(inner: S) -> Self {
         Self { inner, held: None }
     }
+
+    /// Gives the stream back; what was read ahead is lost.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {

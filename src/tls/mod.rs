@@ -1,15 +1,29 @@
-//! TLS on both sides. Upstream it is always verified: system roots, plus the provider's own `ca-file`.
+//! TLS on both sides.
+//!
+//! Upstream it is always verified: system roots, plus the provider's own `ca-file`. On the local side [`Terms`] say when it begins
+//! and with which certificate: files of the user's own, or one of the local CA ([`ca`]).
 
+pub mod ca;
 mod gather;
+mod handshake;
+mod hello;
+pub mod own;
+mod server;
+mod stream;
+pub mod validity;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 pub use gather::Gather;
+pub use handshake::HandshakeError;
+pub use server::{Beginning, Certificate, CertificateError, SILENCE, Terms};
+pub use stream::LocalStream;
 
 /// Why a TLS configuration could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +57,16 @@ pub fn upstream(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
             reason,
         })?;
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// The library as we use it, on both sides.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
@@ -64,3 +82,6 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
         Err("no certificate in it".into())
     }
 }
+
+#[cfg(test)]
+mod tests;

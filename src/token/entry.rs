@@ -8,7 +8,7 @@ use super::AccessToken;
 use super::grant::Grant;
 use super::keeper::luck;
 use super::life::{Brake, Life, State, Step, Trouble, Upkeep};
-use crate::config::{Account, Flow};
+use crate::config::Account;
 use crate::failure::{Cause, Failure};
 use crate::oauth::OAuthError;
 use crate::oauth::catalogue::Class;
@@ -88,12 +88,12 @@ impl Entry {
         let foreign = foreign.map(Grant::made_with);
         let grant = grant.filter(|_| foreign.is_none());
         if self.unsaved.is_none() {
-            self.life = match (&grant, account.provider.flow) {
-                (Some(grant), _) => grant.life(),
-                (None, Flow::ClientCredentials) => Life::new(State::Ok, self.life.since),
-                (None, Flow::AuthorizationCode) => {
-                    never_authorised(foreign, self.life.since, account)
+            self.life = match &grant {
+                Some(grant) => grant.life(),
+                None if account.provider.flow.is_unattended() => {
+                    Life::new(State::Ok, self.life.since)
                 }
+                None => never_authorised(foreign, self.life.since, account),
             };
         }
         self.grant = grant.map(Arc::new);
@@ -240,10 +240,10 @@ impl Entry {
 
     /// What a refusal means for this account.
     pub(super) fn trouble(&self, error: &OAuthError, account: &Account) -> Trouble {
-        let class = match (error.class(), account.provider.flow) {
+        let class = match error.class() {
             // Nobody signs in for an application: somebody has to change its rights.
-            (Class::Consent, Flow::ClientCredentials) => Class::Config,
-            (class, _) => class,
+            Class::Consent if account.provider.flow.is_unattended() => Class::Config,
+            class => class,
         };
         let mut reason = error.to_string();
         if self.is_ambiguous && class == Class::Consent {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::AccessToken;
 use super::life::{Life, Span, State};
-use crate::config::{Flow, Provider};
+use crate::config::Provider;
 use crate::oauth::response::Answer;
 
 /// The format that this release writes and the highest that it reads.
@@ -251,7 +251,7 @@ impl Bond {
         Self {
             client_id: provider.client_id.clone(),
             authority: authority(provider),
-            is_for_the_application: provider.flow == Flow::ClientCredentials,
+            is_for_the_application: provider.flow.is_unattended(),
         }
     }
 }

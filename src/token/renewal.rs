@@ -140,7 +140,8 @@ impl Tokens {
         error: OAuthError,
     ) -> Result<AccessToken, Failure> {
         let trouble = slot.entry().trouble(&error, &slot.account);
-        let (concerns_all, is_answer) = (error.concerns_all_accounts(), error.is_answer());
+        let concerns_all = error.concerns_all_accounts() && !is_about_one_mailbox(slot, &error);
+        let is_answer = error.is_answer();
         {
             let mut brake = lock(&registration.brake);
             if concerns_all {
@@ -207,18 +208,25 @@ async fn ask(slot: &Slot, oauth: &OAuth) -> Result<(Answer, Timestamp), OAuthErr
 async fn ask_once(slot: &Slot, oauth: &OAuth) -> Result<Answer, OAuthError> {
     let grant = slot.entry().grant.clone();
     let refresh_token = grant.as_ref().and_then(|grant| grant.refresh_token());
-    let outcome = match (slot.account.provider.flow, refresh_token) {
-        (Flow::AuthorizationCode, Some(token)) => oauth.refresh(token).await,
-        (Flow::AuthorizationCode, None) => {
+    let outcome = match refresh_token {
+        _ if slot.account.provider.flow.is_unattended() => oauth.unattended(&slot.account).await,
+        Some(token) => oauth.refresh(token).await,
+        None => {
             let answer = ErrorAnswer::plain("invalid_grant", Some("there is no refresh token"));
             Err(OAuthError::Refused(answer))
         }
-        (Flow::ClientCredentials, _) => oauth.client_credentials().await,
     };
     if outcome.as_ref().is_err_and(OAuthError::may_have_acted) {
         slot.entry().is_ambiguous = true;
     }
     outcome
+}
+
+/// Whether the words that elsewhere speak of the whole registration speak of one mailbox: a service account hears them for each that it
+/// may not act for.
+fn is_about_one_mailbox(slot: &Slot, error: &OAuthError) -> bool {
+    slot.account.provider.flow == Flow::ServiceAccount
+        && matches!(error, OAuthError::Refused(answer) if answer.error == "unauthorized_client")
 }
 
 fn from_lock(error: &VaultError) -> Trouble {

@@ -49,14 +49,31 @@ pub enum Kind {
     Grant,
     /// The local passwords.
     Passwords,
+    /// When and from where the local passwords were last used.
+    Uses,
+    /// The local CA with its key.
+    Authority,
+    /// The certificate that the local CA made, with its key.
+    Leaf,
 }
 
 impl Kind {
+    const ALL: [Self; 5] = [
+        Self::Grant,
+        Self::Passwords,
+        Self::Uses,
+        Self::Authority,
+        Self::Leaf,
+    ];
+
     /// The end of the file's name, which is sealed with the content.
     const fn word(self) -> &'static str {
         match self {
             Self::Grant => "grant",
             Self::Passwords => "passwords",
+            Self::Uses => "uses",
+            Self::Authority => "authority",
+            Self::Leaf => "leaf",
         }
     }
 
@@ -65,6 +82,11 @@ impl Kind {
         match self {
             Self::Grant => "authorize again: mailwicket authorize ACCOUNT",
             Self::Passwords => "set the passwords again: mailwicket password add ACCOUNT",
+            Self::Uses => "the next login makes a new one",
+            Self::Authority => {
+                "make a new CA, which mail programs must be told to trust: mailwicket ca rotate"
+            }
+            Self::Leaf => "start mailwicket again, which makes another",
         }
     }
 }
@@ -367,7 +389,7 @@ fn holds_records(folder: &Path) -> Result<bool, VaultError> {
     let names = file_names(folder)?;
     let is_record = |file: &String| {
         let of = |kind| name::account(kind, file).is_some();
-        of(Kind::Grant) || of(Kind::Passwords)
+        Kind::ALL.into_iter().any(of)
     };
     Ok(names.iter().any(is_record))
 }

@@ -10,7 +10,11 @@ Every further line on stdin is a JSON command, and each is answered by one line:
       {"smtp": "127.0.0.1:N", "log": …}
   {"wrong-name": true}
       makes a second IMAP, POP3 and SMTP front with a certificate of the right CA for another host name;
-      {"imap": …, "pop3": …, "smtp": …, "log": …}
+      {"imap": …, "pop3": …, "smtp": …, "logs": […]}
+  {"proxies": true}
+      makes such a front once more, an https front of the OAuth provider with the same certificate, and two proxies that alone
+      can resolve its host name: tinyproxy and microsocks, each with a login;
+      {"host": …, "imap": …, "pop3": …, "smtp": …, "https": N, "http": N, "socks5": N, "user": …, "password": …, "log": …}
 
 Every mailbox under example.test exists. Only XOAUTH2 and OAUTHBEARER are accepted, as the big providers do it.
 """
@@ -33,6 +37,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DOMAIN = "example.test"
+HIDDEN_HOST = "hidden.test"
+PROXY_USER = "scanner"
+PROXY_PASSWORD = "proxy-sesame-9"
 READY_WITHIN = 60
 STOP_WITHIN = 10
 PR_SET_PDEATHSIG = 1
@@ -138,6 +145,53 @@ def greets(port, tls=None):
                 return bool(wrapped.recv(1))
 
     return probe
+
+
+def listens(port):
+    """Whether something accepts connections."""
+
+    def probe():
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        return True
+
+    return probe
+
+
+class TlsFront:
+    """TLS before a plain server of this machine, as long as the lab stands."""
+
+    def __init__(self, port, target, certificate, key):
+        self.target = target
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate, key)
+        self.listener = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            visitor, _ = self.listener.accept()
+            threading.Thread(target=self.serve, args=(visitor,), daemon=True).start()
+
+    def serve(self, visitor):
+        try:
+            with self.context.wrap_socket(visitor, server_side=True) as secured, \
+                    socket.create_connection(("127.0.0.1", self.target), 5) as plain:
+                answers = threading.Thread(target=pump, args=(plain, secured), daemon=True)
+                answers.start()
+                pump(secured, plain)
+                answers.join(STOP_WITHIN)
+        except OSError:
+            pass  # a visitor that breaks off sees for itself
+
+
+def pump(source, sink):
+    """One direction, to its end."""
+    try:
+        while octets := source.recv(65536):
+            sink.sendall(octets)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
 
 
 # ---- certificates ---------------------------------------------------------------------------------------------
@@ -363,6 +417,16 @@ scache unix - - n - 1 scache
 """
 
 
+TINYPROXY = """\
+Port {port}
+Listen 127.0.0.1
+Timeout 600
+LogLevel Connect
+MaxClients 100
+BasicAuth {user} {password}
+"""
+
+
 class Lab:
     """All servers and where they are."""
 
@@ -460,13 +524,41 @@ class Lab:
         return {"smtp": f"127.0.0.1:{port}", "log": str(server.log)}
 
     def start_wrong_name(self):
-        leaf = make_leaf(self.folder, "elsewhere", "DNS:elsewhere.test")
+        return self.start_front("elsewhere", "elsewhere.test")
+
+    def start_front(self, name, host):
+        """A second way into the same mailboxes, with a certificate for this host."""
+        leaf = make_leaf(self.folder, name, f"DNS:{host}")
         self.deadline = time.monotonic() + READY_WITHIN
-        mailboxes = self.start_dovecot("elsewhere-dovecot", leaf, lmtp=False)
-        submission = self.start_postfix("elsewhere-postfix", leaf, mailboxes["sasl"])
+        mailboxes = self.start_dovecot(f"{name}-dovecot", leaf, lmtp=False)
+        submission = self.start_postfix(f"{name}-postfix", leaf, mailboxes["sasl"])
         return endpoints(mailboxes, submission) | {
-            "logs": [str(self.folder / "elsewhere-dovecot/dovecot.log"),
-                     str(self.folder / "elsewhere-postfix/postfix.log")],
+            "logs": [str(self.folder / f"{name}-dovecot/dovecot.log"),
+                     str(self.folder / f"{name}-postfix/postfix.log")],
+        }
+
+    def start_proxies(self):
+        """Nobody but the proxies knows the host of what is behind them: they have a hosts file of their own."""
+        front = self.start_front("hidden", HIDDEN_HOST)
+        https, connect, socks5 = free_ports(3)
+        TlsFront(https, self.oidc, self.folder / "hidden.pem", self.folder / "hidden.key")
+        hosts = self.folder / "proxies-hosts"
+        hosts.write_text(f"127.0.0.1 localhost\n127.0.0.1 {HIDDEN_HOST}\n")
+        log = self.folder / "tinyproxy.log"
+        settings = self.folder / "tinyproxy.conf"
+        settings.write_text(TINYPROXY.format(port=connect, user=PROXY_USER, password=PROXY_PASSWORD))
+        there = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts]
+        deadline = time.monotonic() + READY_WITHIN
+        servers = [
+            (Server("tinyproxy", [*there, needed("tinyproxy"), "-d", "-c", settings], log), connect),
+            (Server("microsocks", [*there, needed("microsocks"), "-i", "127.0.0.1", "-p", socks5,
+                                   "-u", PROXY_USER, "-P", PROXY_PASSWORD], self.folder / "microsocks.log"), socks5),
+        ]
+        for server, port in servers:
+            wait_for(self.add(server), "its port", listens(port), deadline)
+        return front | {
+            "host": HIDDEN_HOST, "https": https, "http": connect, "socks5": socks5,
+            "user": PROXY_USER, "password": PROXY_PASSWORD, "log": str(log),
         }
 
     def add(self, server):
@@ -495,6 +587,8 @@ class Lab:
         order = json.loads(line)
         if "relay" in order:
             return self.start_relay(order["relay"])
+        if "proxies" in order:
+            return self.start_proxies()
         if "wrong-name" in order:
             return self.start_wrong_name()
         return {"error": f"unknown command {line.strip()}"}

@@ -3,11 +3,16 @@
 // because all tests share one server and run at the same time.
 //
 // Usage: node oidc-server.mjs PORT; prints {"issuer": …} when it answers.
+import { X509Certificate, createPublicKey } from 'node:crypto';
 import http from 'node:http';
-import { Provider } from 'oidc-provider';
+import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';   // oidc-provider brings it
+import { errors, Provider } from 'oidc-provider';
 
 const issuer = `http://127.0.0.1:${Number(process.argv[2] ?? 0)}`;
 const DAEMON_MAILBOX = 'alice@example.test';
+const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+const PASSWORD = 'mailbox-pass-3';   // of every mailbox, for the password grant
 
 // ---- what the control surface knows -------------------------------------------------------------------------
 
@@ -17,6 +22,8 @@ const denied = new Set();        // accounts whose user says no
 const lifetimes = new Map();     // account → seconds of an access token; '' is everybody else
 const faults = [];
 const hits = new Map();
+const keys = { keys: [] };       // the public keys of service accounts
+const thumbprints = new Map();   // client → SHA-256 of its certificate
 
 function note(kind, token) {
   const account = token.accountId ?? DAEMON_MAILBOX;
@@ -35,12 +42,16 @@ const provider = new Provider(issuer, {
   claims: { email: ['email'] },
   clients: [
     { client_id: 'native-public', application_type: 'native', token_endpoint_auth_method: 'none',
-      redirect_uris: loopback, grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] },
+      redirect_uris: loopback, grant_types: ['authorization_code', 'refresh_token', DEVICE], response_types: ['code'] },
     { client_id: 'confidential', client_secret: 'confidential-secret', application_type: 'native',
       token_endpoint_auth_method: 'client_secret_post', redirect_uris: loopback,
       grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] },
     { client_id: 'daemon', client_secret: 'daemon-secret', token_endpoint_auth_method: 'client_secret_post',
       redirect_uris: [], grant_types: ['client_credentials'], response_types: [] },
+    { client_id: 'service-account', token_endpoint_auth_method: 'none',
+      redirect_uris: [], grant_types: [JWT_BEARER], response_types: [] },
+    { client_id: 'legacy', token_endpoint_auth_method: 'none',
+      redirect_uris: [], grant_types: ['password', 'refresh_token'], response_types: [] },
     { client_id: 'dovecot', client_secret: 'dovecot-secret', redirect_uris: [], grant_types: [], response_types: [] },
   ],
   findAccount: async (ctx, id) => ({ accountId: id, claims: async () => ({ sub: id, email: id }) }),
@@ -50,6 +61,7 @@ const provider = new Provider(issuer, {
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
+    deviceFlow: { enabled: true },
     introspection: { enabled: true },
     revocation: { enabled: true },
     resourceIndicators: { enabled: false },   // with them tokens become JWTs, which introspection refuses
@@ -60,7 +72,7 @@ const provider = new Provider(issuer, {
   pkce: { required: () => true },
   cookies: { keys: ['of no importance'] },
   ttl: { AccessToken: lifetime, ClientCredentials: lifetime, RefreshToken: 86400, AuthorizationCode: 60,
-    Grant: 86400, Session: 86400, Interaction: 300, IdToken: 3600 },
+    DeviceCode: 600, Grant: 86400, Session: 86400, Interaction: 300, IdToken: 3600 },
 });
 provider.on('server_error', (ctx, error) => console.error(error));
 provider.on('grant.error', (ctx, error) => console.error('grant.error', error.error, error.error_detail));
@@ -68,6 +80,42 @@ provider.on('authorization_code.saved', (token) => note('AuthorizationCode', tok
 provider.on('access_token.saved', (token) => note('AccessToken', token));
 provider.on('client_credentials.saved', (token) => note('AccessToken', token));
 provider.on('refresh_token.saved', (token) => note('RefreshToken', token));
+
+// ---- grants that oidc-provider does not have -----------------------------------------------------------------
+
+async function granted(account, clientId, scope) {
+  const grant = new provider.Grant({ accountId: account, clientId });
+  grant.addOIDCScope(scope);
+  return grant.save();
+}
+
+async function tokens(ctx, account, gty, scope, withRefresh) {
+  const client = ctx.oidc.client;
+  const common = { accountId: account, client, grantId: await granted(account, client.clientId, scope), scope, gty };
+  const access = new provider.AccessToken(common);
+  const body = { access_token: await access.save(), token_type: 'Bearer', expires_in: access.expiration, scope };
+  if (withRefresh) body.refresh_token = await new provider.RefreshToken(common).save();
+  ctx.body = body;
+}
+
+const refused = (words) => new errors.CustomOIDCProviderError('invalid_grant', words);
+
+// As Google has it: the service account signs (RS256) for the mailbox in sub, for an hour at most; no client id comes.
+provider.registerGrantType(JWT_BEARER, async (ctx) => {
+  const { assertion } = ctx.oidc.params;
+  const { payload, protectedHeader } = await jwtVerify(assertion, createLocalJWKSet(keys), {
+    algorithms: ['RS256'], audience: `${issuer}/token`, requiredClaims: ['iss', 'sub', 'scope', 'iat', 'exp'],
+  }).catch((error) => { throw refused(`Invalid JWT: ${error.code ?? error.message}`); });
+  if (!protectedHeader.kid || !payload.iss.endsWith('.iam.gserviceaccount.com')) throw refused('Invalid issuer');
+  if (payload.exp - payload.iat > 3600) throw refused('Invalid JWT: exp is too far');
+  await tokens(ctx, payload.sub, 'jwt_bearer', payload.scope, false);
+}, ['assertion']);
+
+provider.registerGrantType('password', async (ctx) => {
+  const { username, password, scope } = ctx.oidc.params;
+  if (password !== PASSWORD) throw refused('AADSTS50126: Error validating credentials due to invalid username or password.');
+  await tokens(ctx, username, 'password', scope, true);
+}, ['username', 'password', 'scope']);
 
 // The user: signs in as whom the login hint names, and consents to everything unless told to say no.
 async function interaction(req, res) {
@@ -96,6 +144,28 @@ const control = {
   // "/token", "/token refresh_token", "/token refresh_token alice@example.test" → number of requests
   stats: () => Object.fromEntries(hits),
   'access-token-ttl': ({ account, seconds }) => { lifetimes.set(account ?? '', seconds); },
+  // The key of a service account, by its name.
+  'service-key': ({ public_key, kid }) => {
+    keys.keys.push({ ...createPublicKey(public_key).export({ format: 'jwk' }), kid, alg: 'RS256' });
+  },
+  // A new client that proves itself with a certificate.
+  'certificate-client': async ({ client_id, certificate }) => {
+    const { publicKey, fingerprint256 } = new X509Certificate(certificate);
+    thumbprints.set(client_id, Buffer.from(fingerprint256.replaceAll(':', ''), 'hex').toString('base64url'));
+    await provider.Client.adapter.upsert(client_id, {
+      client_id, token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'PS256',
+      jwks: { keys: [publicKey.export({ format: 'jwk' })] },
+      redirect_uris: [], grant_types: ['client_credentials'], response_types: [],
+    });
+  },
+  // The person with the other device: types the code, and signs in as account or declines.
+  device: async ({ user_code, account, deny }) => {
+    const code = await provider.DeviceCode.findByUserCode(user_code.replace(/[^A-Z0-9]/gi, '').toUpperCase());
+    if (deny) Object.assign(code, { error: 'access_denied', errorDescription: 'the user said no' });
+    else Object.assign(code, { accountId: account, scope: code.params.scope, authTime: Math.floor(Date.now() / 1000),
+      grantId: await granted(account, code.clientId, code.params.scope) });
+    await code.save();
+  },
   deny: ({ account, deny }) => { denied[deny ? 'add' : 'delete'](account); },
   // Every refresh from now on is invalid_grant, and the access tokens die with it.
   'revoke-grant': async ({ account }) => { await kill('AccessToken', account); await kill('RefreshToken', account); },
@@ -174,18 +244,41 @@ async function failed(req, res, request) {
   return true;
 }
 
+// What Entra looks at besides the signature, which oidc-provider checks: a reason to refuse, or nothing.
+function faultOfAssertion({ client_id, client_assertion, client_assertion_type }) {
+  if (!client_assertion) return undefined;
+  const header = decodeProtectedHeader(client_assertion);
+  const { aud, iss, sub, jti, nbf, exp } = decodeJwt(client_assertion);
+  if (client_assertion_type !== 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer') return 'type';
+  if (header.alg !== 'PS256' || header.typ !== 'JWT') return 'alg';
+  if (header['x5t#S256'] !== thumbprints.get(client_id)) return 'x5t#S256';
+  if (aud !== `${issuer}/token` || iss !== client_id || sub !== client_id || !jti) return 'claims';
+  return exp - nbf >= 300 && exp - nbf <= 600 ? undefined : 'time';
+}
+
+// The mailbox that an unverified assertion is about, for counting only.
+function subject({ grant_type, assertion, username }) {
+  if (grant_type !== JWT_BEARER) return username;
+  return JSON.parse(Buffer.from(assertion.split('.')[1], 'base64url')).sub;
+}
+
 const callback = provider.callback();
 async function route(req, res) {
   const { pathname } = new URL(req.url, issuer);
   if (pathname.startsWith('/ctl/')) return obeyed(req, res, pathname.slice('/ctl/'.length));
   const request = { path: pathname };
-  if (pathname === '/token' && req.method === 'POST') {
+  if (['/token', '/token/revocation'].includes(pathname) && req.method === 'POST') {
     req.body = Object.fromEntries(new URLSearchParams(await read(req)));   // oidc-provider takes a parsed body
-    request.grant_type = req.body.grant_type;
-    request.account = owners.get(req.body.refresh_token ?? req.body.code) ?? DAEMON_MAILBOX;
+    if (req.body.grant_type) request.grant_type = req.body.grant_type;
+    if (request.grant_type === JWT_BEARER) req.body.client_id ??= 'service-account';   // Google's comes without
+    request.account = owners.get(req.body.refresh_token ?? req.body.code ?? req.body.token) ?? subject(req.body) ?? DAEMON_MAILBOX;
   }
   count(Object.values(request));
   if (await failed(req, res, request)) return undefined;
+  const fault = faultOfAssertion(req.body ?? {});
+  if (fault) {
+    return answer(res, 401, { error: 'invalid_client', error_description: `AADSTS700027: the assertion's ${fault}` });
+  }
   if (pathname.startsWith('/interaction/')) return interaction(req, res);
   return callback(req, res);
 }

@@ -13,16 +13,21 @@ use crate::wait::{program, succeeds};
 use crate::wicket::{PASSWORD, Plan, Wicket};
 
 /// A mailbox with one message in it, and mailwicket before it.
-struct Scene {
-    wicket: Wicket,
-    account: String,
-    mark: String,
+pub struct Scene {
+    pub wicket: Wicket,
+    pub account: String,
+    pub mark: String,
 }
 
 impl Scene {
     fn new(name: &str) -> Self {
+        Self::of(name, Plan::new())
+    }
+
+    /// With other words in the configuration.
+    pub fn of(name: &str, plan: Plan) -> Self {
         let account = lab().mailbox(name);
-        let wicket = Plan::new().account(&account).run();
+        let wicket = plan.account(&account).run();
         let mark = format!("by-{name}");
         Self {
             wicket,
@@ -33,33 +38,36 @@ impl Scene {
 
     /// The message is there before the mail program comes.
     fn with_mail(name: &str) -> Self {
-        let scene = Self::new(name);
-        lab().deliver(&scene.account, &mail::plain(&scene.mark));
-        scene
+        Self::new(name).and_mail()
     }
 
-    fn port(&self, protocol: &str) -> String {
+    pub fn and_mail(self) -> Self {
+        lab().deliver(&self.account, &mail::plain(&self.mark));
+        self
+    }
+
+    pub fn port(&self, protocol: &str) -> String {
         self.wicket.port(protocol).to_string()
     }
 
-    fn user_and_password(&self) -> String {
+    pub fn user_and_password(&self) -> String {
         format!("{}:{PASSWORD}", self.account)
     }
 
     /// A file in the test's own directory that only its owner may read, as mail programs demand.
-    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.wicket.folder().join(name);
         fs::write(&path, text).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
         path
     }
 
-    fn message_file(&self) -> PathBuf {
+    pub fn message_file(&self) -> PathBuf {
         self.file("message.eml", mail::plain(&self.mark))
     }
 
     /// The message lies in the mailbox as it was sent.
-    fn message_arrived(&self) {
+    pub fn message_arrived(&self) {
         let arrived = lab().arrived(&self.account, &self.mark);
         let text = String::from_utf8_lossy(&arrived);
         assert!(arrived.ends_with(&mail::plain(&self.mark)), "{text}");
@@ -73,7 +81,7 @@ impl Scene {
     }
 
     /// Exactly the stored message, with the headers of its delivery.
-    fn is_the_stored_message(&self, fetched: &[u8]) {
+    pub fn is_the_stored_message(&self, fetched: &[u8]) {
         let stored = lab().arrived(&self.account, &self.mark);
         let stored = String::from_utf8_lossy(&stored);
         assert_eq!(String::from_utf8_lossy(fetched), stored);
@@ -81,7 +89,7 @@ impl Scene {
 
     /// The message as it was delivered, below and between the headers that the program adds, with the line ends of
     /// files.
-    fn is_among_headers(&self, fetched: &[u8]) {
+    pub fn is_among_headers(&self, fetched: &[u8]) {
         let message = mail::with_lf(&mail::plain(&self.mark));
         let lines = fetched.split_inclusive(|&byte| byte == b'\n');
         let kept = lines.filter(|line| !ADDED.iter().any(|name| line.starts_with(name)));
@@ -109,7 +117,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The one message that a program put into a Maildir.
-fn fetched_into(maildir: &Path) -> Vec<u8> {
+pub fn fetched_into(maildir: &Path) -> Vec<u8> {
     let mut files = files_below(maildir);
     files.retain(|path| {
         let folder = path.parent().and_then(Path::file_name);
@@ -119,13 +127,13 @@ fn fetched_into(maildir: &Path) -> Vec<u8> {
     fs::read(&files[0]).expect("a message")
 }
 
-fn make_maildir(path: &Path) {
+pub fn make_maildir(path: &Path) {
     for folder in ["cur", "new", "tmp"] {
         fs::create_dir_all(path.join(folder)).expect("a folder");
     }
 }
 
-fn succeeds_with_input(command: &mut Command, input: &[u8]) {
+pub fn succeeds_with_input(command: &mut Command, input: &[u8]) {
     command.stdin(Stdio::piped());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn().expect("the program starts");

@@ -110,6 +110,12 @@ impl Lab {
         (ports(facts, way), logs.collect())
     }
 
+    /// What stands behind the proxies, and the proxies themselves.
+    pub fn proxies(&self) -> &Value {
+        static PROXIES: OnceLock<Value> = OnceLock::new();
+        PROXIES.get_or_init(|| self.command(&json!({"proxies": true})))
+    }
+
     // ---- the OAuth provider ----
 
     /// One of the control calls of `oidc-server.mjs`.
@@ -238,7 +244,8 @@ impl Lab {
     }
 }
 
-fn ports(facts: &Value, way: &str) -> Ports {
+/// The ports of one way to TLS among what the lab said.
+pub fn ports(facts: &Value, way: &str) -> Ports {
     let port = |protocol: &str| {
         let number = facts[protocol][way].as_u64().expect("a port");
         u16::try_from(number).expect("a port")

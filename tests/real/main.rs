@@ -3,8 +3,16 @@
 
 mod browser;
 mod clients;
+mod devices;
+mod egress;
+mod flows;
 mod lab;
+mod lan;
+mod learning;
+mod local_tls;
 mod mail;
+mod proxies;
+mod revoke;
 mod secrecy;
 mod stages;
 mod tokens;

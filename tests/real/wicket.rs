@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::lab::{PROTOCOLS, Ports, lab};
+use crate::mail::contains;
 use crate::wait::{eventually, program, succeeds, within};
 use crate::wire::Wire;
 
@@ -29,7 +30,12 @@ pub struct Plan {
     ports: Ports,
     provider: String,
     more: String,
+    /// More keys of every listener, and of the one for SMTP.
+    listeners: String,
+    smtp_listener: String,
     hosts: Option<&'static str>,
+    host: String,
+    token_url: String,
 }
 
 impl Plan {
@@ -41,8 +47,20 @@ impl Plan {
             ports: lab().ports("implicit"),
             provider: "client-id = \"native-public\"\n".to_owned(),
             more: String::new(),
+            listeners: String::new(),
+            smtp_listener: String::new(),
             hosts: None,
+            host: "localhost".to_owned(),
+            token_url: lab().fact("token_url").to_owned(),
         }
+    }
+
+    /// Mail servers at another host and with this way to TLS, and another token endpoint.
+    pub fn at(mut self, host: &str, way: &'static str, token_url: &str) -> Self {
+        self.way = way;
+        host.clone_into(&mut self.host);
+        token_url.clone_into(&mut self.token_url);
+        self
     }
 
     pub fn starttls(mut self) -> Self {
@@ -71,6 +89,18 @@ impl Plan {
     /// More tables at the end of the configuration.
     pub fn with(mut self, more: &str) -> Self {
         self.more.push_str(more);
+        self
+    }
+
+    /// More keys of every listener.
+    pub fn listeners(mut self, keys: &str) -> Self {
+        self.listeners.push_str(keys);
+        self
+    }
+
+    /// More keys of the listener for SMTP.
+    pub fn smtp_listener(mut self, keys: &str) -> Self {
+        self.smtp_listener.push_str(keys);
         self
     }
 
@@ -125,7 +155,7 @@ impl Plan {
              authorize-url = \"{}\"\ntoken-url = \"{}\"\nca-file = \"{}\"\n",
             self.provider,
             lab.fact("authorize_url"),
-            lab.fact("token_url"),
+            self.token_url,
             lab.fact("ca_file"),
         );
         if !self.provider.contains("scopes") {
@@ -133,12 +163,19 @@ impl Plan {
         }
         let way = self.way;
         for (protocol, port) in &self.ports {
-            let endpoint = format!("{{ host = \"localhost\", port = {port}, tls = \"{way}\" }}");
+            let host = &self.host;
+            let endpoint = format!("{{ host = \"{host}\", port = {port}, tls = \"{way}\" }}");
             writeln!(text, "{protocol} = {endpoint}").expect("a string");
         }
         for protocol in PROTOCOLS {
             let table = "provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]";
-            writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{table}").expect("a string");
+            let smtp = if protocol == "smtp" {
+                &self.smtp_listener
+            } else {
+                ""
+            };
+            let keys = format!("{table}\n{}\n{smtp}", self.listeners);
+            writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{keys}").expect("a string");
         }
         for account in &self.accounts {
             let table = format!("address = \"{account}\"\nprovider = \"lab\"");
@@ -239,6 +276,68 @@ impl Wicket {
         lines.for_each(drop);
         let status = process.0.wait().expect("it ends");
         assert!(status.success(), "authorize {account}: {status}");
+    }
+
+    /// Gets consent on another device: `person` is handed the code.
+    pub fn authorize_on_device(&self, account: &str, person: impl FnOnce(&str)) {
+        let (done, said) = self.sign_in_on_device(account, person);
+        assert!(done, "authorize {account}: {said}");
+    }
+
+    /// The same when it must fail; what is said.
+    pub fn refused_on_device(&self, account: &str, person: impl FnOnce(&str)) -> String {
+        let (done, said) = self.sign_in_on_device(account, person);
+        assert!(!done, "authorize {account}: {said}");
+        said
+    }
+
+    fn sign_in_on_device(&self, account: &str, person: impl FnOnce(&str)) -> (bool, String) {
+        let mut command = self.binary();
+        command.args(["authorize", account, "--method", "device"]);
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Guarded(command.spawn().expect("the binary runs"));
+        let said = Arc::new(Mutex::new(String::new()));
+        collect(process.0.stderr.take().expect("piped"), Arc::clone(&said));
+        let mut lines = BufReader::new(process.0.stdout.take().expect("piped")).lines();
+        let mut line = || lines.next().expect("a line").expect("text");
+        assert!(line().starts_with("http"), "an address comes first");
+        person(&line());
+        let status = process.0.wait().expect("it ends");
+        let said = said.lock().expect("nobody panics with it").clone();
+        (status.success(), said)
+    }
+
+    /// A command that is given something on its input: whether it was done, and what it said.
+    pub fn command_with_input(
+        &self,
+        words: &[&str],
+        give: impl FnOnce(ChildStdin),
+    ) -> (bool, String) {
+        let mut command = self.binary();
+        command.args(words).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the binary runs");
+        give(process.stdin.take().expect("piped"));
+        let output = process.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), said)
+    }
+
+    /// Whether these octets are in any file beside the configuration or below.
+    pub fn has_on_disk(&self, octets: &[u8]) -> bool {
+        let mut folders = vec![self.folder().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder").flatten() {
+                let path = entry.path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false if contains(&fs::read(path).expect("a file"), octets) => return true,
+                    false => {}
+                }
+            }
+        }
+        false
     }
 
     /// A browser with a cookie jar; the provider signs in whom the hint names.

@@ -8,6 +8,9 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+/// A name that no resolver knows (RFC 6761 §6.4), for servers behind a proxy.
+pub const HIDDEN: &str = "mail.hidden.invalid";
+
 /// What a mail server shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -24,6 +25,16 @@ pub struct Plan {
     pub then: Then,
     /// More lines of configuration.
     pub more: &'static str,
+    /// The mail server's host.
+    pub host: &'static str,
+    /// A line about the way out.
+    pub egress: String,
+    /// Variables that the program gets.
+    pub environment: Vec<(&'static str, String)>,
+    /// More lines about the listener.
+    pub listener: &'static str,
+    /// Files beside the configuration.
+    pub files: Vec<(&'static str, String)>,
 }
 
 impl Plan {
@@ -34,6 +45,11 @@ impl Plan {
             tokens: 9,
             then: Then::More,
             more: "",
+            host: "localhost",
+            egress: String::new(),
+            environment: Vec::new(),
+            listener: "",
+            files: Vec::new(),
         }
     }
 }
@@ -44,7 +60,7 @@ pub struct House {
     pub sign_in: SignIn,
     child: Child,
     log: Arc<Mutex<Vec<u8>>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl House {
@@ -67,6 +83,9 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("mailwicket.toml");
         fs::write(folder.path().join("ca.pem"), certificates::authority()).unwrap();
+        for (name, text) in &plan.files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
         fs::write(&config, configuration(plan, port, &sign_in.url)).unwrap();
         let mut child = program()
             .arg("run")
@@ -74,6 +93,7 @@ impl House {
             .arg("--config")
             .arg(&config)
             .env("HOME", folder.path())
+            .envs(plan.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -87,7 +107,7 @@ impl House {
             sign_in,
             child,
             log,
-            _folder: folder,
+            folder,
         };
         house.address = house.listens();
         house
@@ -112,6 +132,44 @@ impl House {
 
     pub fn visit(&self) -> MailProgram {
         MailProgram::connect(self.address)
+    }
+
+    /// Runs a command of the program with the same configuration, and gives what it printed on standard output.
+    pub fn command(&self, words: &[&str]) -> String {
+        let output = program()
+            .args(words)
+            .arg("--config")
+            .arg(self.file("mailwicket.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Has the program read its configuration again.
+    pub fn reload(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status().unwrap();
+        assert!(sent.success());
+        self.says("configuration taken up");
+    }
+
+    /// A file beside the configuration.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A visit from another address of this machine.
+    pub fn visit_from(&self, source: Ipv4Addr) -> MailProgram {
+        MailProgram::connect_from(source, self.address)
+    }
+
+    /// Waits until the log has these words.
+    #[track_caller]
+    pub fn says(&self, words: &str) {
+        wait(|| self.log().contains(words), words);
     }
 
     /// Everything that the program has printed.
@@ -216,12 +274,14 @@ token-url = "{token_url}"
 scopes = ["mail"]
 mechanism = "xoauth2"
 ca-file = "ca.pem"
-{protocol} = {{ host = "localhost", port = {port}, tls = "{tls}" }}
+{egress}
+{protocol} = {{ host = "{host}", port = {port}, tls = "{tls}" }}
 
 [[listener]]
 protocol = "{protocol}"
 provider = "x"
 listen = ["127.0.0.1:0"]
+{listener}
 
 [[account]]
 address = "{alice}"
@@ -229,6 +289,9 @@ provider = "x"
 password-hash = ["{hash}"]
 "#,
         more = plan.more,
+        host = plan.host,
+        egress = plan.egress,
+        listener = plan.listener,
         secret = words::CLIENT_SECRET,
         alice = words::ALICE,
         hash = hash(),
@@ -262,6 +325,12 @@ fn program() -> Command {
         "STATE_DIRECTORY",
         "NOTIFY_SOCKET",
         "HOME",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
     ] {
         command.env_remove(variable);
     }

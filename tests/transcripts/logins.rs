@@ -98,7 +98,8 @@ fn a_conversation_in_single_octets_is_the_same_conversation() {
 }
 
 /// The part of a conversation that goes before STARTTLS, and STARTTLS.
-fn clear(protocol: Protocol, name: &str) -> Vec<Step> {
+/// A server before STARTTLS.
+pub fn clear(protocol: Protocol, name: &str) -> Vec<Step> {
     match protocol {
         Protocol::Imap => vec![
             say("* OK hello\r\n"),
@@ -139,11 +140,13 @@ fn list_behind(protocol: Protocol, name: &str) -> Vec<Step> {
     }
 }
 
-fn visitor_behind(protocol: Protocol) -> Vec<Step> {
+/// The visit at the program's start, behind STARTTLS.
+pub fn visitor_behind(protocol: Protocol) -> Vec<Step> {
     [list_behind(protocol, "[127.0.0.1]"), farewell(protocol)].concat()
 }
 
-fn behind(protocol: Protocol) -> Vec<Step> {
+/// A server that lets in whoever has the first token, behind STARTTLS.
+pub fn behind(protocol: Protocol) -> Vec<Step> {
     [
         list_behind(protocol, "vm"),
         asked(protocol, 1),

@@ -1,26 +1,70 @@
 //! A mail program that knows no protocol: a raw socket with expectations.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Stream};
+use socket2::{Domain, Socket, Type};
 
 use super::upstream::PATIENCE;
 
 pub struct MailProgram {
     socket: TcpStream,
+    tls: Option<ClientConnection>,
 }
 
 impl MailProgram {
     pub fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).unwrap();
+        Self::of(TcpStream::connect(address).unwrap())
+    }
+
+    /// The same from an address of our choice.
+    pub fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::of(socket.into())
+    }
+
+    fn of(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
-        Self { socket }
+        Self { socket, tls: None }
+    }
+
+    /// Shakes hands, whatever comes of it.
+    pub fn secures(&mut self, config: &Arc<ClientConfig>, name: &str) -> io::Result<()> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut tls = ClientConnection::new(Arc::clone(config), name).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.socket)?;
+        }
+        self.tls = Some(tls);
+        Ok(())
+    }
+
+    /// The handshake that was made.
+    pub fn tls(&self) -> &ClientConnection {
+        self.tls.as_ref().unwrap()
     }
 
     pub fn says(&mut self, bytes: impl AsRef<[u8]>) {
-        self.socket.write_all(bytes.as_ref()).unwrap();
+        match &mut self.tls {
+            None => self.socket.write_all(bytes.as_ref()),
+            Some(tls) => Stream::new(tls, &mut self.socket).write_all(bytes.as_ref()),
+        }
+        .unwrap();
+    }
+
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.socket.read(out),
+            Some(tls) => Stream::new(tls, &mut self.socket).read(out),
+        }
     }
 
     /// Says it octet by octet, each in a segment of its own as far as the system lets us.
@@ -50,7 +94,7 @@ impl MailProgram {
         let mut heard = Vec::new();
         let mut octet = [0];
         while heard.len() < expected.len() && expected.starts_with(&heard) {
-            match self.socket.read(&mut octet) {
+            match self.read(&mut octet) {
                 Ok(1) => heard.push(octet[0]),
                 _ => break,
             }
@@ -85,6 +129,13 @@ impl MailProgram {
         rest
     }
 
+    /// Hears good-bye as TLS wants it, and nothing before it.
+    #[track_caller]
+    pub fn is_dismissed(&mut self) {
+        let mut octet = [0];
+        assert_eq!(self.read(&mut octet).unwrap(), 0);
+    }
+
     /// Has nothing more to say, and still listens.
     pub fn falls_silent(&self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
@@ -100,6 +151,7 @@ impl MailProgram {
     pub fn twin(&self) -> Self {
         Self {
             socket: self.socket.try_clone().unwrap(),
+            tls: None,
         }
     }
 }

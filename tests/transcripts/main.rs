@@ -6,13 +6,18 @@
 mod certificates;
 mod house;
 mod mail_program;
+mod proxy;
 mod scripts;
 mod sign_in;
 mod upstream;
 mod words;
 
+mod devices;
+mod egress;
 mod hostile_servers;
+mod local_tls;
 mod logins;
+mod proxied;
 mod refusals;
 mod relaying;
 mod secrecy;

@@ -2,6 +2,8 @@
 
 use std::thread;
 
+use mailwicket::protocol::Protocol;
+
 use super::house::{House, Plan};
 use super::scripts::*;
 use super::upstream::{Step, Upstream, hear, say};
@@ -116,4 +118,29 @@ fn message_data_keeps_its_dots_line_ends_and_octets() {
         upstream.is_done();
         house.close();
     }
+}
+
+#[test]
+fn a_mailbox_that_is_refused_behind_its_login_is_explained_in_the_log_and_passed_on_as_it_came() {
+    let talk = vec![
+        hear("a2 SELECT INBOX"),
+        say("a2 BAD User is authenticated but not connected.\r\n* BYE Connection closed. 14\r\n"),
+        Step::Close,
+    ];
+    let visit = [lets_in(Protocol::Imap, 1), talk].concat();
+    let upstream = Upstream::start(vec![visitor(Protocol::Imap), visit]);
+    let house = House::open(&Plan::new(Protocol::Imap), &upstream);
+    let mut program = house.visit();
+    greets(&mut program, Protocol::Imap);
+    program.says(login(Protocol::Imap, PASSWORD));
+    program.hears(welcome(Protocol::Imap));
+    program.says("a2 SELECT INBOX\r\n");
+    program.hears(
+        "a2 BAD User is authenticated but not connected.\r\n* BYE Connection closed. 14\r\n",
+    );
+    program.is_hung_up_on();
+    upstream.is_done();
+    let log = house.log();
+    assert!(log.contains("may not open this mailbox"), "{log}");
+    house.close();
 }

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 pub const ALICE: &str = "alice@example.com";
 pub const PASSWORD: &str = "plainWicketPassword7";
 pub const WRONG_PASSWORD: &str = "wrongWicketPassword9";
+pub const PROXY_PASSWORD: &str = "proxyWicketPassword5";
 pub const CLIENT_SECRET: &str = "theClientSecretOfTheTests";
 
 /// The token that the sign-in service gives out at its `number`th answer.
@@ -47,7 +48,7 @@ pub fn traces(secret: &str) -> Vec<String> {
 /// The secrets of a run in which at most nine tokens are given out.
 pub fn secrets() -> Vec<String> {
     let mut secrets: Vec<String> = (1..10).map(token).collect();
-    secrets.extend([PASSWORD, WRONG_PASSWORD, CLIENT_SECRET].map(str::to_owned));
+    secrets.extend([PASSWORD, WRONG_PASSWORD, PROXY_PASSWORD, CLIENT_SECRET].map(str::to_owned));
     secrets
 }
 

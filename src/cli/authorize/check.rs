@@ -94,10 +94,15 @@ fn scopes(answer: &Answer, account: &Account) -> Result<Option<String>, Unfit> {
     let for_mail =
         |scope: &&String| !ABOUT_SIGN_IN.contains(&scope.as_str()) && !scope.ends_with("/.default");
     let asked: Vec<_> = account.provider.scopes.iter().filter(for_mail).collect();
+    // Zoho puts commas where others have spaces.
+    let words = |scope: &str| scope.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let granted_words: Vec<_> = granted.iter().flat_map(|scope| words(scope)).collect();
     let is_granted = |asked: &str| {
-        granted
-            .iter()
-            .any(|scope| scope.eq_ignore_ascii_case(asked))
+        words(asked).iter().all(|asked| {
+            granted_words
+                .iter()
+                .any(|scope| scope.eq_ignore_ascii_case(asked))
+        })
     };
     let missing: Vec<_> = asked
         .iter()

@@ -73,6 +73,11 @@ fn signed_in_as(name: &str) -> Reply {
 
 impl Bench {
     async fn new(reply: Reply, more: &str) -> Self {
+        let more = format!("scopes = [\"mail\", \"offline_access\"]\n{more}");
+        Self::with_scopes(reply, &more).await
+    }
+
+    async fn with_scopes(reply: Reply, more: &str) -> Self {
         let endpoint = Endpoint::replying(vec![reply]).await;
         let folder = tempfile::tempdir().expect("folder");
         let (url, state) = (&endpoint.url, folder.path().display());
@@ -83,7 +88,6 @@ impl Bench {
             client-id = "test-client"
             authorize-url = "{url}/auth"
             token-url = "{url}"
-            scopes = ["mail", "offline_access"]
             imap = {{ host = "imap.example.com", port = 993, tls = "implicit" }}
             {more}
             [[listener]]
@@ -111,12 +115,12 @@ impl Bench {
 
     async fn run(
         &self,
-        method: Method,
+        method: impl Into<Option<Method>>,
         lines: Option<mpsc::Receiver<String>>,
     ) -> Result<(), AuthorizeError> {
         let args = Args {
             account: "Alice@Example.com".into(),
-            method,
+            method: method.into(),
             no_open: true,
         };
         let (mut out, mut err) = (self.out.clone(), self.err.clone());
@@ -124,6 +128,8 @@ impl Bench {
             out: &mut out,
             err: &mut err,
             lines,
+            password: || Ok("m4ilbox-s3cret".to_owned().into()),
+            shows_pictures: false,
             open: |_| false,
         };
         authorize(&args, &self.config, &self.vault, &mut terminal).await
@@ -338,9 +344,70 @@ async fn an_application_needs_nobody() {
     let reply = Reply::json(200, r#"{"access_token":"app","expires_in":3600}"#);
     let more = "flow = \"client-credentials\"\nclient-secret = \"daemon\"";
     let bench = Bench::new(reply, more).await;
-    bench.run(Method::Browser, None).await.expect("authorised");
+    bench.run(None, None).await.expect("authorised");
     assert_eq!(bench.out.text(), "");
     assert!(bench.stored().is_some());
+}
+
+#[tokio::test]
+async fn a_method_makes_no_sense_where_nobody_signs_in() {
+    let more = "flow = \"client-credentials\"\nclient-secret = \"daemon\"";
+    let bench = Bench::new(tokens(""), more).await;
+    for method in [Method::Browser, Method::Device] {
+        let error = bench.run(method, None).await.expect_err("no method");
+        assert_eq!(error.exit(), Exit::Usage);
+        assert!(error.to_string().contains("leave --method out"), "{error}");
+    }
+    assert_eq!(bench.endpoint.hits(), 0);
+}
+
+#[tokio::test]
+async fn where_nothing_can_listen_the_address_is_pasted() {
+    let more = "redirect-url = \"https://127.0.0.1\"";
+    let bench = Bench::new(signed_in_as(ALICE), more).await;
+    let (_, nobody) = mpsc::channel(1);
+    let error = bench.run(None, Some(nobody)).await.expect_err("no paste");
+    assert!(matches!(error, AuthorizeError::NothingPasted), "{error}");
+    let url = bench.out.url().await;
+    assert!(
+        url.query_pairs()
+            .any(|(name, value)| name == "redirect_uri" && value == "https://127.0.0.1/")
+    );
+}
+
+#[tokio::test]
+async fn a_password_is_read_once_and_only_its_tokens_are_kept() {
+    let more = "flow = \"password\"\nallow-password-grant = true";
+    let bench = Bench::new(signed_in_as(ALICE), more).await;
+    bench.run(None, None).await.expect("authorised");
+    let request = &bench.endpoint.requests()[0];
+    assert!(
+        request.contains("username=alice%40example.com&password=m4ilbox-s3cret"),
+        "{request}"
+    );
+    assert!(bench.stored().expect("a grant").refresh_token().is_some());
+    assert!(!bench.err.text().contains("s3cret") && bench.out.text().is_empty());
+    let somebody_else = Bench::new(signed_in_as("mallory@example.com"), more).await;
+    somebody_else
+        .run(None, None)
+        .await
+        .expect_err("another person");
+    assert!(somebody_else.stored().is_none());
+}
+
+#[tokio::test]
+async fn scopes_with_commas_between_them_are_known_again() {
+    let asked = "authorize-params = {}\nscopes = [\"MAIL.IMAP,MAIL.POP\"]";
+    for (granted, fits) in [
+        ("MAIL.POP,MAIL.IMAP", true),
+        ("MAIL.IMAP MAIL.POP", true),
+        ("MAIL.POP", false),
+    ] {
+        let reply = tokens(&format!(r#","scope":"{granted}""#));
+        let bench = Bench::with_scopes(reply, asked).await;
+        let outcome = bench.paste(redirected).await;
+        assert_eq!(outcome.is_ok(), fits, "{granted}");
+    }
 }
 
 #[tokio::test]

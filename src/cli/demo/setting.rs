@@ -111,6 +111,9 @@ impl Setting {
             out: &mut out,
             err: &mut words,
             lines: None,
+            // The sandbox signs in by a browser only.
+            password: || Err(std::io::ErrorKind::Unsupported.into()),
+            shows_pictures: false,
             open: |_| false,
         };
         let args = authorize::Args::for_account(ADDRESS);
@@ -167,6 +170,7 @@ fn add_password(vault: &Vault, account: &Account) -> Result<SecretString, Settin
         created: Timestamp::now(),
         from: Vec::new(),
         protocol: None,
+        expires: None,
     };
     password::add(vault, account, named)?;
     Ok(password)
@@ -214,6 +218,7 @@ pop3 = {{ host = "127.0.0.1", port = {pop3}, tls = "implicit" }}
 smtp = {{ host = "127.0.0.1", port = {smtp}, tls = "starttls" }}
 mechanism = "xoauth2"
 ca-file = "{CA}"
+egress = "none"                       # the sandbox is on this machine
 
 [[account]]
 address = "{ADDRESS}"

@@ -165,8 +165,7 @@ impl Checker {
         let span = text.span();
         let name = self.ok(value::name(text, "`authorize-as`"))?;
         let name = self.ok(value::person(name, span.clone()))?;
-        if let Some(provider) = provider.filter(|provider| provider.flow == Flow::ClientCredentials)
-        {
+        if let Some(provider) = provider.filter(|provider| has_nobody(provider.flow)) {
             let message = format!(
                 "nobody signs in with the flow of provider `{}`",
                 provider.name
@@ -186,6 +185,11 @@ impl Checker {
             .filter_map(|text| self.ok(value::password_hash(text)))
             .collect()
     }
+}
+
+/// Whether there is nobody whose consent or name a token could carry. A service account acts as the one it is told.
+fn has_nobody(flow: Flow) -> bool {
+    flow.is_unattended() && flow != Flow::ServiceAccount
 }
 
 /// The names in use so far.

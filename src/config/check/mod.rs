@@ -3,7 +3,11 @@
 //! A check that finds a problem tells it and goes on with any value at hand: as soon as there is one problem, no `Config` is made.
 
 mod account;
+mod credential;
+mod device;
+mod egress;
 mod listener;
+mod network;
 mod provider;
 mod scope;
 mod settings;
@@ -19,6 +23,7 @@ use serde_spanned::Spanned;
 
 pub use self::settings::{LEVEL_HINT, is_log_level};
 
+use super::egress::Environment;
 use super::problem::Problem;
 use super::shape::{self, Field, Later};
 use super::sift::{Dropped, Sifted, nearest};
@@ -31,6 +36,7 @@ pub fn check(sifted: Sifted, path: &Path, around: &Surroundings) -> Result<Confi
         problems: sifted.problems,
         dropped: sifted.dropped,
         folder: folder_of(path),
+        environment: Arc::clone(&around.egress),
     };
     let config = checker.file(sifted.file, path, around);
     match config {
@@ -52,6 +58,7 @@ struct Checker {
     problems: Vec<Problem>,
     dropped: Dropped,
     folder: PathBuf,
+    environment: Arc<Environment>,
 }
 
 impl Checker {
@@ -59,11 +66,12 @@ impl Checker {
         let state_dir = self.state_dir(file.state_dir, around);
         let vault_key = self.vault(file.vault, state_dir.as_deref());
         let console = self.console(file.console);
-        self.later(&file.notify, "[notify]");
+        let notify = self.notify(file.notify);
+        let ca_names = self.ca_names(file.ca);
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
-        let listeners = self.listeners(file.listener, &providers, console.as_ref());
         let accounts = self.accounts(file.account, &providers);
+        let listeners = self.listeners(file.listener, &providers, &accounts, console.as_ref());
         let timeouts = self.timeouts(file.timeouts);
         let limits = self.limits(file.limits);
         let log = self.log(file.log);
@@ -72,12 +80,14 @@ impl Checker {
             state_dir: state_dir?,
             vault_key,
             console: console.map(Spanned::into_inner),
+            ca_names,
             providers: providers.into_values().flatten().collect(),
             listeners,
             accounts,
             timeouts,
             limits,
             log,
+            notify,
         })
     }
 

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use ::url::Url;
 use serde_spanned::Spanned;
 
-use super::super::preset::{self, PRESETS, Preset, fill};
+use super::super::preset::{self, PRESETS, Preset, Tenants};
 use super::super::problem::Problem;
 use super::super::shape::{self, Field};
 use super::super::sift::nearest;
 use super::super::{DEFAULT_REDIRECT_URL, Endpoint, Flow, MechanismChoice, Provider, UpstreamTls};
+use super::credential::Given;
 use super::{Checker, url, value};
 use crate::protocol::Protocol;
 use crate::tls;
@@ -28,16 +29,20 @@ const OWN_PARAMS: [&str; 8] = [
     "code_challenge_method",
 ];
 
+/// Where a machine in Azure asks for tokens of its own: an address of the link, which no network carries further.
+const METADATA_SERVICE: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
+
 /// What the checks of one provider have in common.
 pub(super) struct Context {
     /// The place of the table.
-    span: Range<usize>,
+    pub(super) span: Range<usize>,
     /// The preset, if one was named and is known.
     pub(super) preset: Option<&'static Preset>,
     /// A preset was named that is not known: what it would have given is not missing.
     excused: bool,
     pub(super) flow: Flow,
-    tenant: Option<Spanned<String>>,
+    pub(super) tenant: Option<Spanned<String>>,
+    region: Option<String>,
 }
 
 impl Context {
@@ -45,14 +50,38 @@ impl Context {
         self.tenant.as_ref().map(|tenant| tenant.get_ref().as_str())
     }
 
-    /// A text of the preset, with the tenant in it.
+    /// A preset was named that is not known, so nothing can be said about it.
+    pub(super) fn is_excused(&self) -> bool {
+        self.excused
+    }
+
+    /// Whether its tenant must be said where `common` will not do.
+    pub(super) fn wants_tenant(&self) -> bool {
+        self.preset
+            .is_some_and(|preset| preset.tenants == Tenants::Own)
+    }
+
+    fn region(&self, preset: &Preset) -> &str {
+        preset.region(self.region.as_deref())
+    }
+
+    /// A text of the preset, with tenant and region in it.
     fn filled(&self, text: impl Fn(&Preset) -> Option<&'static str>) -> Option<Url> {
-        let text = fill(text(self.preset?)?, self.tenant());
-        Url::parse(&text).ok() // presets parse and tenants are plain: see the tests
+        let preset = self.preset?;
+        let text = text(preset)?.replace("{tenant}", preset.tenant(self.tenant()));
+        let text = text.replace("{region}", self.region(preset));
+        Url::parse(&text).ok() // presets parse, tenants are plain and regions of the table: see the tests
+    }
+
+    fn token_url(&self) -> Option<Url> {
+        match self.flow {
+            Flow::ManagedIdentity => Url::parse(METADATA_SERVICE).ok(),
+            _ => self.filled(|preset| Some(preset.token_url)),
+        }
     }
 
     pub(super) fn is_microsoft(&self) -> bool {
-        self.preset.is_some_and(|preset| preset.tenants)
+        self.preset.is_some_and(Preset::is_microsoft)
     }
 }
 
@@ -65,25 +94,27 @@ impl Checker {
         let span = table.span();
         let shape = table.into_inner();
         self.provider_name(&name);
-        self.later(&shape.certificate, "`certificate`");
-        self.later(&shape.device_url, "`device-url`");
-        self.later(&shape.egress, "`egress`");
         let named = shape.preset.as_ref().map(|preset| preset.get_ref().clone());
-        let context = self.context(span, shape.preset, shape.flow, shape.tenant);
-        let id_hint = "client-id = \"…\" is the id of your registration at the provider";
-        let client_id = self.required(shape.client_id, &context.span, "client-id", id_hint);
-        let client_id = client_id.and_then(|id| self.ok(value::client_id(id)));
-        let has_secret =
-            shape.client_secret.is_some() || self.dropped.contains(&context.span, "client-secret");
+        let given = Given::of(&shape, &span, &self.dropped);
+        let context = self.context(span, shape.preset, shape.flow, shape.tenant, shape.region);
+        let client_id = self.client_id(shape.client_id, &context);
         let client_secret = shape
             .client_secret
             .and_then(|secret| self.secret(secret, "client-secret"));
+        let certificate = shape.certificate.and_then(|table| self.certificate(table));
+        let assertion = shape
+            .assertion
+            .and_then(|source| self.secret(source, "assertion"));
+        let service_account = shape
+            .service_account
+            .and_then(|source| self.secret(source, "service-account"));
         let token_at = shape.token_url.as_ref().map(Spanned::span);
         let issuer = self.issuer(shape.issuer, &context);
         let authorize_url = self.url(shape.authorize_url, || {
             context.filled(|p| Some(p.authorize_url))
         });
-        let token_url = self.url(shape.token_url, || context.filled(|p| Some(p.token_url)));
+        let token_url = self.url(shape.token_url, || context.token_url());
+        let device_url = self.url(shape.device_url, || context.filled(|p| p.device_url));
         let revoke_url = self.url(shape.revoke_url, || context.filled(|p| p.revoke_url));
         self.must_have_urls(
             &context,
@@ -91,10 +122,10 @@ impl Checker {
             authorize_url.is_some(),
             token_url.is_some(),
         );
-        if context.flow == Flow::ClientCredentials {
-            let place = token_at.unwrap_or_else(|| context.span.clone());
-            self.application(&context, has_secret, token_url.as_ref(), place);
-        }
+        let place = token_at.unwrap_or_else(|| context.span.clone());
+        self.credentials(&given, &context);
+        self.fit_flow(&context, device_url.is_some(), issuer.is_some());
+        self.own_tenant(&context, token_url.as_ref(), place);
         let servers = [shape.imap, shape.pop3, shape.smtp];
         let [imap, pop3, smtp] = self.servers(servers, &context);
         let redirect_url = self.redirect_url(shape.redirect_url, context.preset);
@@ -104,6 +135,7 @@ impl Checker {
             .and_then(|date| self.ok(expiry(&date)));
         let authorize_params = self.params(shape.authorize_params, context.preset);
         let ca_file = shape.ca_file.and_then(|file| self.ca_file(file));
+        let egress = self.egress(shape.egress, &context.span);
         // All checks are made before the first of these ends the function.
         Some(Provider {
             name: name.into_inner(),
@@ -111,10 +143,14 @@ impl Checker {
             client_id: client_id?,
             client_secret,
             client_secret_expires,
+            certificate,
+            assertion,
+            service_account,
             flow: context.flow,
             issuer,
             authorize_url,
             token_url,
+            device_url,
             revoke_url,
             redirect_url: redirect_url?,
             scopes,
@@ -122,10 +158,16 @@ impl Checker {
             imap,
             pop3,
             smtp,
-            mechanism: shape
-                .mechanism
-                .map_or(MechanismChoice::Auto, Spanned::into_inner),
+            mechanism: shape.mechanism.map_or_else(
+                || {
+                    context
+                        .preset
+                        .map_or(MechanismChoice::Auto, |preset| preset.mechanism)
+                },
+                Spanned::into_inner,
+            ),
             ca_file,
+            egress,
         })
     }
 
@@ -147,8 +189,9 @@ impl Checker {
         &mut self,
         span: Range<usize>,
         preset: Field<String>,
-        flow: Field<shape::Flow>,
+        flow: Field<Flow>,
         tenant: Field<String>,
+        region: Field<String>,
     ) -> Context {
         let found = preset
             .as_ref()
@@ -158,27 +201,23 @@ impl Checker {
         Context {
             preset: found,
             excused,
-            flow: flow.map_or(Flow::AuthorizationCode, |flow| self.flow(&flow)),
+            flow: flow.map_or(Flow::AuthorizationCode, Spanned::into_inner),
             tenant: self.tenant(tenant, found, excused),
+            region: region.and_then(|region| self.region(region, found, excused)),
             span,
         }
     }
 
-    fn flow(&mut self, flow: &Spanned<shape::Flow>) -> Flow {
-        let word = match flow.get_ref() {
-            shape::Flow::AuthorizationCode => return Flow::AuthorizationCode,
-            shape::Flow::ClientCredentials => return Flow::ClientCredentials,
-            shape::Flow::DeviceCode => "device-code",
-            shape::Flow::ServiceAccount => "service-account",
-            shape::Flow::Password => "password",
-            shape::Flow::ManagedIdentity => "managed-identity",
-        };
-        let message = format!("the flow \"{word}\" is not in this version yet");
-        self.tell(
-            Problem::at(flow.span(), message)
-                .hint("use \"authorization-code\" or \"client-credentials\""),
-        );
-        Flow::AuthorizationCode
+    /// Only a machine's own identity has no id that must be known.
+    fn client_id(&mut self, field: Field<String>, context: &Context) -> Option<String> {
+        let hint = "client-id = \"…\" is the id of your registration at the provider";
+        let needs_none = matches!(context.flow, Flow::ManagedIdentity | Flow::ServiceAccount);
+        match field {
+            None if needs_none => Some(String::new()),
+            field => self
+                .required(field, &context.span, "client-id", hint)
+                .and_then(|id| self.ok(value::client_id(id))),
+        }
     }
 
     fn tenant(
@@ -189,16 +228,45 @@ impl Checker {
     ) -> Field<String> {
         let text = field?;
         let span = text.span();
-        if !excused && preset.is_none_or(|preset| !preset.tenants) {
+        let hint = match preset.map_or(Tenants::None, |preset| preset.tenants) {
+            _ if excused => None,
+            Tenants::Own => None,
+            Tenants::None => {
+                Some("it belongs to the presets of Microsoft; elsewhere it is a part of the URLs")
+            }
+            Tenants::Only(_) => {
+                Some("remove it: personal accounts are in no organisation's tenant")
+            }
+        };
+        if let Some(hint) = hint {
             let problem = Problem::at(span.clone(), "`tenant` has no meaning for this provider");
-            self.tell(
-                problem.hint(
-                    "it belongs to preset = \"microsoft\"; elsewhere it is a part of the URLs",
-                ),
-            );
+            self.tell(problem.hint(hint));
         }
         self.ok(value::tenant(text))
             .map(|tenant| Spanned::new(span, tenant))
+    }
+
+    fn region(
+        &mut self,
+        text: Spanned<String>,
+        preset: Option<&Preset>,
+        excused: bool,
+    ) -> Option<String> {
+        let known = preset.map_or(&[][..], |preset| preset.regions);
+        if known.contains(&text.get_ref().as_str()) {
+            return Some(text.into_inner());
+        }
+        let message = match known {
+            _ if excused => return None,
+            [] => "`region` has no meaning for this provider".to_owned(),
+            _ => format!("there is no region `{}`", text.get_ref()),
+        };
+        let hint = match known {
+            [] => "remove it".to_owned(),
+            _ => format!("there are: {}", known.join(", ")),
+        };
+        self.tell(Problem::at(text.span(), message).hint(hint));
+        None
     }
 
     fn issuer(&mut self, field: Field<String>, context: &Context) -> Option<String> {
@@ -222,7 +290,7 @@ impl Checker {
             return;
         }
         let authorize =
-            authorize || context.flow == Flow::ClientCredentials || dropped("authorize-url");
+            authorize || context.flow != Flow::AuthorizationCode || dropped("authorize-url");
         let token = token || dropped("token-url");
         let missing = match (authorize, token) {
             (true, true) => return,
@@ -231,62 +299,10 @@ impl Checker {
             (false, false) => "`authorize-url` and `token-url` are",
         };
         let hint = format!(
-            "give `issuer`, if the provider publishes its URLs, or preset = {}",
-            preset_names(" or ")
+            "give `issuer`, if the provider publishes its URLs, or a preset: {}",
+            preset_names()
         );
         self.tell(Problem::at(context.span.clone(), format!("{missing} missing here")).hint(hint));
-    }
-
-    /// What an application needs to sign in by itself.
-    fn application(
-        &mut self,
-        context: &Context,
-        has_secret: bool,
-        token_url: Option<&Url>,
-        token_at: Range<usize>,
-    ) {
-        if let Some(preset) = context.preset.filter(|preset| preset.app_scopes.is_none()) {
-            let message = format!(
-                "{} lets no application open mailboxes with client credentials",
-                preset.name
-            );
-            self.tell(
-                Problem::at(context.span.clone(), message)
-                    .hint("use flow = \"authorization-code\""),
-            );
-            return;
-        }
-        if !has_secret {
-            let problem = Problem::at(
-                context.span.clone(),
-                "an application that signs in by itself needs a `client-secret`",
-            );
-            self.tell(problem.hint("client-secret = { file = \"NAME.secret\" }"));
-        }
-        self.own_tenant(context, token_url, token_at);
-    }
-
-    fn own_tenant(&mut self, context: &Context, token_url: Option<&Url>, token_at: Range<usize>) {
-        let hint = "write the tenant whose mailboxes are opened, as in \"contoso.onmicrosoft.com\" or its id";
-        match &context.tenant {
-            Some(tenant) if value::is_shared_tenant(tenant.get_ref()) => {
-                let message = format!(
-                    "`{}` is not a tenant in which an application can sign in",
-                    tenant.get_ref()
-                );
-                self.tell(Problem::at(tenant.span(), message).hint(hint));
-            }
-            None if context.is_microsoft() && !self.dropped.contains(&context.span, "tenant") => {
-                let message = "`tenant` is missing: an application signs in in one tenant";
-                self.tell(Problem::at(context.span.clone(), message).hint(hint));
-            }
-            _ if token_url.is_some_and(is_shared_microsoft_url) => {
-                let message =
-                    "this token URL is for everybody; an application signs in in one tenant";
-                self.tell(Problem::at(token_at, message).hint(hint));
-            }
-            _ => {}
-        }
     }
 
     fn servers(
@@ -310,9 +326,9 @@ impl Checker {
         let [imap, pop3, smtp] = fields;
         let preset = context.preset;
         [
-            self.server(imap, Protocol::Imap, preset.map(|p| p.imap)),
-            self.server(pop3, Protocol::Pop3, preset.map(|p| p.pop3)),
-            self.server(smtp, Protocol::Smtp, preset.map(|p| p.smtp)),
+            self.server(imap, Protocol::Imap, preset.and_then(|p| p.imap), context),
+            self.server(pop3, Protocol::Pop3, preset.and_then(|p| p.pop3), context),
+            self.server(smtp, Protocol::Smtp, preset.and_then(|p| p.smtp), context),
         ]
     }
 
@@ -322,9 +338,11 @@ impl Checker {
         field: Field<shape::Endpoint>,
         protocol: Protocol,
         preset: Option<preset::Server>,
+        context: &Context,
     ) -> Option<Endpoint> {
         let Some(written) = field else {
-            return preset.map(preset::endpoint);
+            let region = context.preset.map_or("", |preset| context.region(preset));
+            return preset.map(|server| preset::endpoint(server, region));
         };
         let span = written.span();
         let shape = written.into_inner();
@@ -398,9 +416,10 @@ fn known_preset(name: &Spanned<String>) -> Result<&'static Preset, Problem> {
         let names = PRESETS.iter().map(|preset| preset.name);
         let known = format!(
             "this version knows {}; for another provider give `issuer` or the URLs",
-            preset_names(", ")
+            preset_names()
         );
-        let hint = match nearest(name.get_ref(), names) {
+        let meant = Preset::meant_by(name.get_ref()).or_else(|| nearest(name.get_ref(), names));
+        let hint = match meant {
             Some(meant) => format!("did you mean `{meant}`? {known}"),
             None => known,
         };
@@ -408,12 +427,9 @@ fn known_preset(name: &Spanned<String>) -> Result<&'static Preset, Problem> {
     })
 }
 
-fn preset_names(between: &str) -> String {
-    let names: Vec<_> = PRESETS
-        .iter()
-        .map(|preset| format!("\"{}\"", preset.name))
-        .collect();
-    names.join(between)
+fn preset_names() -> String {
+    let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+    names.join(", ")
 }
 
 /// The well-known ports: each implies when TLS begins, and the other way round (RFC 8314 §3, RFC 3501, RFC 1939, RFC 6409).
@@ -432,13 +448,6 @@ fn complete(protocol: Protocol, port: Option<u16>, tls: Option<UpstreamTls>) -> 
         UpstreamTls::StartTls => starttls[0],
     });
     (port, tls)
-}
-
-/// Whether a token URL of Microsoft is the one for all tenants.
-fn is_shared_microsoft_url(url: &Url) -> bool {
-    let tenant = url.path_segments().and_then(|mut segments| segments.next());
-    url.host_str() == Some("login.microsoftonline.com")
-        && tenant.is_some_and(value::is_shared_tenant)
 }
 
 fn expiry(date: &Spanned<toml::value::Datetime>) -> Result<jiff::civil::Date, Problem> {

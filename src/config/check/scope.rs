@@ -27,6 +27,7 @@ impl Checker {
             let Some(scope) = self.ok(value::scope(text)) else {
                 continue;
             };
+            self.own_cloud(&scope, &span, context);
             if let Some(new) = audience_of(&scope, context.is_microsoft()) {
                 self.one_audience(audience.get_or_insert(new), new, &span);
             }
@@ -51,8 +52,24 @@ impl Checker {
         }
     }
 
+    /// Each cloud of Microsoft has mail servers of its own, which take tokens for them alone.
+    fn own_cloud(&mut self, scope: &str, span: &Range<usize>, context: &Context) {
+        let Some(preset) = context.preset else { return };
+        let foreign = host_of(scope)
+            .filter(|host| EXCHANGE.contains(&host.as_str()))
+            .filter(|host| !preset.audience.contains(&host.as_str()));
+        if let Some(host) = foreign.filter(|_| preset.is_microsoft()) {
+            let message = format!("{host} is not of the cloud of preset = \"{}\"", preset.name);
+            let hint = format!("use https://{}/… here", preset.audience[0]);
+            self.tell(Problem::at(span.clone(), message).hint(hint));
+        }
+    }
+
     fn default_scope(&mut self, scope: &str, span: &Range<usize>, context: &Context) {
-        let app = context.flow == Flow::ClientCredentials && context.is_microsoft();
+        let app = matches!(
+            context.flow,
+            Flow::ClientCredentials | Flow::ManagedIdentity
+        ) && context.is_microsoft();
         if app && !scope.ends_with("/.default") {
             let problem = Problem::at(
                 span.clone(),
@@ -60,7 +77,7 @@ impl Checker {
             );
             self.tell(
                 problem
-                    .hint("remove `scopes`, or write [\"https://outlook.office365.com/.default\"]"),
+                    .hint("remove `scopes`; for Exchange Online the preset asks for https://outlook.office365.com/.default"),
             );
         }
     }
@@ -68,24 +85,44 @@ impl Checker {
 
 fn default_scopes(context: &Context) -> Vec<String> {
     let list = match (context.flow, context.preset) {
-        (Flow::AuthorizationCode, Some(preset)) => preset.scopes,
-        (Flow::AuthorizationCode, None) => &DEFAULT_SCOPES[..],
-        (Flow::ClientCredentials, Some(preset)) => preset.app_scopes.unwrap_or_default(),
-        (Flow::ClientCredentials, None) => &[],
+        (Flow::ServiceAccount, Some(preset)) => preset.service_scopes.unwrap_or_default(),
+        (flow, Some(preset)) if flow.is_unattended() => preset.app_scopes.unwrap_or_default(),
+        (flow, None) if flow.is_unattended() => &[],
+        (_, Some(preset)) => preset.scopes,
+        (_, None) => &DEFAULT_SCOPES[..],
     };
     list.iter().map(|&scope| scope.to_owned()).collect()
+}
+
+/// The hosts that stand for mail in Microsoft's scopes, of all its clouds.
+const EXCHANGE: [&str; 5] = [
+    "outlook.office.com",
+    "outlook.office365.com",
+    "outlook.office365.us",
+    "outlook-dod.office365.us",
+    "partner.outlook.cn",
+];
+
+fn host_of(scope: &str) -> Option<String> {
+    Url::parse(scope).ok()?.host_str().map(str::to_owned)
 }
 
 const GRAPH: &str = "Microsoft Graph";
 
 /// The service of Microsoft that a scope is for, if it is one of theirs.
 fn audience_of(scope: &str, microsoft: bool) -> Option<&'static str> {
-    let host = Url::parse(scope)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned));
+    let host = host_of(scope);
     match host.as_deref() {
-        Some("graph.microsoft.com") => Some(GRAPH),
+        Some(
+            "graph.microsoft.com"
+            | "graph.microsoft.us"
+            | "dod-graph.microsoft.us"
+            | "microsoftgraph.chinacloudapi.cn",
+        ) => Some(GRAPH),
         Some("outlook.office.com" | "outlook.office365.com") => Some("Exchange Online"),
+        Some("outlook.office365.us") => Some("Exchange Online of GCC High"),
+        Some("outlook-dod.office365.us") => Some("Exchange Online of the DoD"),
+        Some("partner.outlook.cn") => Some("Exchange Online at 21Vianet"),
         // Without a host a permission is one of Graph; the words of OpenID Connect are for all.
         None if microsoft && !["openid", "profile", "email", "offline_access"].contains(&scope) => {
             Some(GRAPH)

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_spanned::Spanned;
@@ -11,9 +12,10 @@ use super::super::problem::Problem;
 use super::super::shape::{self, Field};
 use super::super::surroundings::Surroundings;
 use super::super::{
-    DEFAULT_CONSOLE, DEFAULT_LEVEL, Limits, Log, SecretSource, Timeouts, VAULT_KEY,
+    CertificateName, DEFAULT_CONSOLE, DEFAULT_LEVEL, Egress, Limits, Log, Notify, SecretSource,
+    Timeouts, VAULT_KEY,
 };
-use super::{Checker, value};
+use super::{Checker, url, value};
 
 /// More would be beyond the descriptors of one process; it also keeps sums far from overflow.
 const MOST_SESSIONS: usize = 1_000_000;
@@ -77,8 +79,18 @@ impl Checker {
         if text.get_ref() == "off" {
             return None;
         }
-        let address = self.ok(value::socket_address(&text))?;
+        let address = self.ok(value::loopback_address(&text))?;
         Some(Spanned::new(text.span(), address))
+    }
+
+    /// What the local CA's certificates are to be for, besides what is known anyway.
+    pub(super) fn ca_names(&mut self, ca: shape::Ca) -> Vec<CertificateName> {
+        let texts = ca.names.map(|names| names.into_inner().0);
+        let names = texts.unwrap_or_default();
+        names
+            .iter()
+            .filter_map(|name| self.ok(value::certificate_name(name)))
+            .collect()
     }
 
     pub(super) fn metrics(&mut self, metrics: shape::Metrics) {
@@ -87,10 +99,32 @@ impl Checker {
         }
     }
 
+    /// How people are told; both ways may be left out.
+    pub(super) fn notify(&mut self, shape: shape::Notify) -> Notify {
+        let command = shape.command.and_then(|words| {
+            let words = self.ok(value::command(words))?;
+            Some(self.program_path(words))
+        });
+        let webhook = shape.webhook.and_then(|address| {
+            let span = address.span();
+            let address = self.secret(address, "webhook")?;
+            if let SecretSource::Inline(text) = &address {
+                self.ok(url::webhook(text, span))?;
+            }
+            Some(address)
+        });
+        Notify {
+            command,
+            webhook,
+            egress: Egress::Environment(Arc::clone(&self.environment)),
+        }
+    }
+
     pub(super) fn timeouts(&mut self, shape: shape::Timeouts) -> Timeouts {
         let default = Timeouts::default();
         let timeouts = Timeouts {
             before_login: self.time(&shape.before_login, default.before_login),
+            tls: self.time(&shape.tls, default.tls),
             connect: self.time(&shape.connect, default.connect),
             connect_total: self.time(&shape.connect_total, default.connect_total),
             upstream_login: self.time(&shape.upstream_login, default.upstream_login),
@@ -99,6 +133,7 @@ impl Checker {
         };
         for (field, key) in [
             (&shape.before_login, "before-login"),
+            (&shape.tls, "tls"),
             (&shape.connect, "connect"),
             (&shape.connect_total, "connect-total"),
             (&shape.upstream_login, "upstream-login"),

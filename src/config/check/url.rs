@@ -1,5 +1,8 @@
 //! Checks of URLs: what may be sent where, and in clear only on this machine.
 
+use std::ops::Range;
+
+use secrecy::{ExposeSecret, SecretString};
 use serde_spanned::Spanned;
 use url::{Host, Url};
 
@@ -48,6 +51,19 @@ pub fn redirect_url(text: &Spanned<String>) -> Checked<Url> {
     Ok(url)
 }
 
+/// Where notices are sent. The address of a webhook is often all that is needed to post there, so no message quotes it.
+pub fn webhook(address: &SecretString, span: Range<usize>) -> Checked<()> {
+    let url = Url::parse(address.expose_secret()).map_err(|error| {
+        Problem::at(span.clone(), format!("this URL is not one: {error}"))
+            .hint("write it in full, beginning with https://")
+    })?;
+    let is_sound = url.scheme() == "https" || (url.scheme() == "http" && stays_here(&url));
+    is_sound.then_some(()).ok_or_else(|| {
+        Problem::at(span, "a webhook must begin with https://")
+            .hint("http:// is for 127.0.0.1, [::1] and localhost only")
+    })
+}
+
 /// An http or https URL without user, password and fragment.
 fn plain_url(text: &Spanned<String>) -> Checked<Url> {
     let wrong = |why: &str| Problem::at(text.span(), format!("this URL {why}"));
@@ -71,6 +87,21 @@ mod tests {
 
     fn text(text: &str) -> Spanned<String> {
         Spanned::new(0..text.len(), text.to_owned())
+    }
+
+    #[test]
+    fn a_webhook_is_sent_nothing_in_clear_and_is_not_quoted() {
+        let check = |address: &str| webhook(&address.into(), 0..1);
+        assert!(check("https://hooks.example/T0/B0/x").is_ok());
+        assert!(check("http://127.0.0.1:8065/hooks/x").is_ok());
+        for address in [
+            "http://hooks.example/T0",
+            "hooks.example/T0",
+            "ftp://hooks.example",
+        ] {
+            let problem = format!("{:?}", check(address).unwrap_err());
+            assert!(!problem.contains("hooks.example"), "{problem}");
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde_spanned::Spanned;
 
 use super::super::preset::is_guid;
 use super::super::problem::Problem;
-use super::super::{SecretSource, preset};
+use super::super::{CertificateName, SecretSource, preset};
+use crate::password::Scheme;
 
 /// Octets of a mail address or login name: 64 of a local part, `@`, 255 of a domain (RFC 5321 §4.5.3.1).
 const MAX_NAME: usize = 320;
@@ -108,17 +109,28 @@ pub fn socket_address(text: &Spanned<String>) -> Checked<SocketAddr> {
         )
         .hint(hint)
     };
-    let address: SocketAddr = text
-        .get_ref()
-        .parse()
-        .map_err(|_| wrong(listen_hint(text.get_ref())))?;
+    let address = text.get_ref().parse();
+    address.map_err(|_| wrong(listen_hint(text.get_ref())))
+}
+
+/// Where to bind what nobody on another machine may reach.
+pub fn loopback_address(text: &Spanned<String>) -> Checked<SocketAddr> {
+    let address = socket_address(text)?;
     if is_loopback(address.ip()) {
         return Ok(address);
     }
     let message = format!("{address} can be reached from other machines");
-    let hint = "this version has no TLS for mail programs, so passwords would cross the network in clear; \
-                listen on 127.0.0.1 or [::1]";
-    Err(Problem::at(text.span(), message).hint(hint))
+    Err(Problem::at(text.span(), message).hint("listen on 127.0.0.1 or [::1]"))
+}
+
+/// What a certificate can be for.
+pub fn certificate_name(text: &Spanned<String>) -> Checked<CertificateName> {
+    CertificateName::parse(text.get_ref()).ok_or_else(|| {
+        let message = format!("`{}` is neither a host name nor an address", text.get_ref());
+        Problem::at(text.span(), message).hint(
+            "write the name that mail programs use for this machine, as in \"mail.office.lan\"",
+        )
+    })
 }
 
 fn listen_hint(text: &str) -> String {
@@ -194,6 +206,7 @@ fn looks_like_sample(text: &str) -> bool {
         "change-me",
         "replace-me",
         "client-id",
+        "application-id",
         "client-secret",
     ];
     framed || starts.iter().any(|start| lower.starts_with(start))
@@ -271,25 +284,16 @@ pub fn host(text: &Spanned<String>) -> Checked<String> {
     Ok(bare.to_owned())
 }
 
-/// An Argon2id hash as a PHC string. The text is in no message: it may be a password put there by mistake.
+/// A password hash of a kind and cost that is taken. The text is in no message: it may be a password put there by mistake.
 pub fn password_hash(text: Spanned<String>) -> Checked<String> {
-    use argon2::password_hash::phc::PasswordHash;
-
-    let wrong = |why: &str| {
-        Problem::at(text.span(), format!("this is not an Argon2id hash: {why}"))
-            .hint("`mailwicket password hash` makes one; it begins with $argon2id$")
-    };
-    if !text.get_ref().starts_with("$argon2id$") {
-        return Err(wrong("it does not begin with $argon2id$"));
+    match Scheme::of(text.get_ref()) {
+        Ok(_) => Ok(text.into_inner()),
+        Err(why) => Err(Problem::at(
+            text.span(),
+            format!("this password hash is not taken: {why}"),
+        )
+        .hint("`mailwicket password hash` makes one; it begins with $argon2id$")),
     }
-    let hash = PasswordHash::new(text.get_ref()).map_err(|_| wrong("it is cut off or damaged"))?;
-    let complete = hash.salt.is_some() && hash.hash.is_some();
-    if !complete || argon2::Params::try_from(&hash).is_err() {
-        return Err(wrong(
-            "its parameters, salt or hash are missing or out of range",
-        ));
-    }
-    Ok(text.into_inner())
 }
 
 /// A whole number within bounds.
@@ -353,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_addresses_are_listened_on() {
+    fn an_address_to_listen_on_is_numbers_and_the_consoles_is_loopback() {
         for good in [
             "127.0.0.1:0",
             "127.0.0.2:1143",
@@ -361,16 +365,13 @@ mod tests {
             "[::ffff:127.0.0.1]:1",
         ] {
             assert!(socket_address(&text(good)).is_ok(), "{good}");
+            assert!(loopback_address(&text(good)).is_ok(), "{good}");
         }
-        for bad in [
-            "0.0.0.0:1143",
-            "[::]:1143",
-            "192.168.1.5:25",
-            "1143",
-            "localhost:1143",
-            "127.0.0.1",
-            "::1:25:",
-        ] {
+        for open in ["0.0.0.0:1143", "[::]:1143", "192.168.1.5:25"] {
+            assert!(socket_address(&text(open)).is_ok(), "{open}");
+            assert!(loopback_address(&text(open)).is_err(), "{open}");
+        }
+        for bad in ["1143", "localhost:1143", "127.0.0.1", "::1:25:"] {
             assert!(socket_address(&text(bad)).is_err(), "{bad}");
         }
         let hint = socket_address(&text("localhost:1143"))
@@ -381,6 +382,16 @@ mod tests {
             hint.contains("127.0.0.1:1143") && hint.contains("[::1]:1143"),
             "{hint}"
         );
+    }
+
+    #[test]
+    fn a_certificate_is_for_names_and_addresses() {
+        for good in ["mail.office.lan", "NAS", "192.168.1.2", "fd00::2"] {
+            assert!(certificate_name(&text(good)).is_ok(), "{good}");
+        }
+        for bad in ["", "*.lan", "a..b", "-x", "http://x", "jörg.lan"] {
+            assert!(certificate_name(&text(bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -436,9 +447,14 @@ mod tests {
             "{:?}",
             password_hash(text(good))
         );
+        let of_htpasswd = "$2y$05$Tms7POGqKriq90uGtJxGl.32pSHJCVEJtKydN6KN.IS686UQBI9JG";
+        assert!(password_hash(text(of_htpasswd)).is_ok());
         for bad in [
             "hunter2",
+            "$apr1$hunter2$",
+            "$6$hunter2",
             "$2b$12$hunter2",
+            &of_htpasswd.replace("$05$", "$15$"),
             "$argon2id$hunter2",
             "$argon2id$v=19$m=1,t=0,p=1$c29tZXNhbHQ$JVaN",
             &good[..40],

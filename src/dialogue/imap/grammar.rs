@@ -96,6 +96,12 @@ pub(super) fn takes_literals(command: &[u8]) -> bool {
     named.is_ok()
 }
 
+/// Whether a command is the one that has a password in it.
+pub(super) fn is_login(command: &[u8]) -> bool {
+    let named: Octets<'_, _> = terminated(tag_no_case("LOGIN"), char(' ')).parse(command);
+    named.is_ok()
+}
+
 /// Everything behind the tag, without the final line end.
 pub(super) fn command(input: &[u8]) -> Command {
     let word: Octets<'_, _> = take_while1(|b: u8| b.is_ascii_graphic()).parse(input);

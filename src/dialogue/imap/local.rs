@@ -9,7 +9,7 @@ use super::super::framing::{self, Line};
 use super::super::sasl::{self, Exchange, Turn};
 use super::super::{
     Bounds, Credentials, Ending, Interruption, Local, LocalEvent, LoggedIn, Machine, Opening,
-    Profile, SASL_LINE, Step, held,
+    Privacy, Profile, SASL_LINE, Step, held,
 };
 use super::frame::{Frame, LITERAL, frame};
 use super::grammar::{self, Command};
@@ -43,6 +43,8 @@ enum State {
     ExpectVerdict {
         tag: String,
     },
+    /// [`Local::tls_started`].
+    ExpectTls,
 }
 
 impl State {
@@ -52,15 +54,16 @@ impl State {
             Self::ExpectResponse { .. } => "ExpectResponse",
             Self::ExpectProfile { .. } => "ExpectProfile",
             Self::ExpectVerdict { .. } => "ExpectVerdict",
+            Self::ExpectTls => "ExpectTls",
         }
     }
 }
 
 impl ImapLocal {
     /// A server that has just accepted a connection.
-    pub fn new(bounds: Bounds, profile: Option<Profile>) -> Self {
-        let mut desk = Desk::new(bounds, profile, 2 * LITERAL);
-        let greeting = replies::greeting(desk.profile.as_ref());
+    pub fn new(bounds: Bounds, privacy: Privacy, profile: Option<Profile>) -> Self {
+        let mut desk = Desk::new(bounds, privacy, profile, 2 * LITERAL);
+        let greeting = replies::greeting(desk.profile.as_ref(), privacy);
         desk.say(&greeting);
         Self {
             desk,
@@ -116,7 +119,12 @@ impl ImapLocal {
     fn invite(&mut self, octets: usize) {
         let command =
             grammar::tagged(&self.desk.input.bytes()[..octets]).map(|(_, command)| command);
-        if command.is_some_and(grammar::takes_literals) {
+        if !self.desk.privacy.allows_login() && command.is_some_and(grammar::is_login) {
+            // Inviting the rest would ask for the password in clear.
+            let command = self.take(octets);
+            let tag = grammar::tagged(&command).map_or("*", |(tag, _)| tag);
+            self.secure_first(tag);
+        } else if command.is_some_and(grammar::takes_literals) {
             self.desk.say("+ OK\r\n");
             self.invited = octets;
         } else {
@@ -136,6 +144,11 @@ impl ImapLocal {
                 };
                 return Some(LocalEvent::NeedProfile);
             }
+            Command::Login { .. } | Command::Authenticate { .. }
+                if !self.desk.privacy.allows_login() =>
+            {
+                self.secure_first(tag);
+            }
             Command::Login { user, password } => {
                 return Some(self.credentials(tag, sasl::credentials(&user, &password)));
             }
@@ -153,7 +166,7 @@ impl ImapLocal {
             )),
             // RFC 5161 §3.1 allows it only after login; some clients send it early, which is no reason to count it.
             Command::Enable => self.desk.say(&format!("{tag} BAD Log in first.\r\n")),
-            Command::StartTls => self.bad(Some(tag), "TLS is not available on this port."),
+            Command::StartTls => return self.start_tls(tag),
             Command::Other => {
                 self.desk.missed_login = true;
                 self.bad(
@@ -166,8 +179,32 @@ impl ImapLocal {
         None
     }
 
+    /// Refuses a login in clear. What follows it counts as well, so that nobody goes on for long.
+    fn secure_first(&mut self, tag: &str) {
+        self.desk.missed_tls = true;
+        self.desk
+            .say(&format!("{tag} {}\r\n", replies::SECURE_FIRST));
+        self.desk
+            .count_bad(BAD_COMMANDS, "* BYE Too many bad commands.\r\n");
+    }
+
+    /// RFC 3501 §6.2.1.
+    fn start_tls(&mut self, tag: &str) -> Option<LocalEvent> {
+        match self.desk.privacy {
+            Privacy::Offered | Privacy::Required => {
+                let reply = format!("{tag} OK Begin TLS now.\r\n");
+                let event = self.desk.start_tls(&reply)?;
+                self.state = State::ExpectTls;
+                return Some(event);
+            }
+            Privacy::Secured => self.bad(Some(tag), "TLS is on already."),
+            Privacy::Clear => self.bad(Some(tag), "TLS is not available on this port."),
+        }
+        None
+    }
+
     fn capabilities(&mut self, tag: &str) {
-        let list = replies::capabilities(self.desk.profile.as_ref());
+        let list = replies::capabilities(self.desk.profile.as_ref(), self.desk.privacy);
         self.desk.say(&format!(
             "* CAPABILITY {list}\r\n{tag} OK CAPABILITY completed.\r\n"
         ));
@@ -245,7 +282,7 @@ impl Clerk for ImapLocal {
     fn is_parked(&self) -> bool {
         matches!(
             self.state,
-            State::ExpectProfile { .. } | State::ExpectVerdict { .. }
+            State::ExpectProfile { .. } | State::ExpectVerdict { .. } | State::ExpectTls
         )
     }
 
@@ -302,6 +339,15 @@ impl Local for ImapLocal {
 
     fn missed_login(&self) -> bool {
         self.desk.missed_login
+    }
+
+    fn missed_tls(&self) -> bool {
+        self.desk.missed_tls
+    }
+
+    fn tls_started(&mut self) {
+        self.desk.tls_started();
+        self.state = State::ExpectCommand;
     }
 
     fn promised(&self) -> Option<&Profile> {

@@ -6,5 +6,7 @@ mod local;
 mod replies;
 mod upstream;
 
+pub(super) use replies::farewell;
+
 pub use local::ImapLocal;
 pub use upstream::ImapUpstream;

@@ -1,10 +1,10 @@
 //! Every reply that our IMAP server makes up by itself.
 
-use super::super::{Interruption, Profile};
+use super::super::{Interruption, Privacy, Profile};
 use crate::failure::{Cause, Failure};
 
-/// The capability list of greeting and CAPABILITY: the provider's, and our words about authentication.
-pub(super) fn capabilities(profile: Option<&Profile>) -> String {
+/// The capability list of greeting and CAPABILITY: the provider's, and our words about authentication and TLS.
+pub(super) fn capabilities(profile: Option<&Profile>, privacy: Privacy) -> String {
     let base = "IMAP4rev1";
     let provided: Vec<&str> = profile
         .map(|profile| profile.words().collect())
@@ -13,15 +13,20 @@ pub(super) fn capabilities(profile: Option<&Profile>) -> String {
         true => base.to_owned(),
         false => provided.join(" "),
     };
-    format!("{list} SASL-IR AUTH=PLAIN AUTH=LOGIN")
+    let ours = match privacy {
+        Privacy::Clear | Privacy::Secured => "SASL-IR AUTH=PLAIN AUTH=LOGIN",
+        Privacy::Offered => "SASL-IR STARTTLS AUTH=PLAIN AUTH=LOGIN",
+        Privacy::Required => "SASL-IR STARTTLS LOGINDISABLED",
+    };
+    format!("{list} {ours}")
 }
 
 /// The greeting; it holds the list where that is known, because some programs never ask.
-pub(super) fn greeting(profile: Option<&Profile>) -> String {
+pub(super) fn greeting(profile: Option<&Profile>, privacy: Privacy) -> String {
     match profile {
         Some(_) => format!(
             "* OK [CAPABILITY {}] mailwicket ready\r\n",
-            capabilities(profile)
+            capabilities(profile, privacy)
         ),
         None => "* OK mailwicket ready\r\n".to_owned(),
     }
@@ -52,11 +57,21 @@ pub(super) fn refusal(tag: &str, failure: &Failure) -> String {
     )
 }
 
+/// The answer to a login in clear where TLS is required (RFC 5530), behind the tag.
+pub(super) const SECURE_FIRST: &str =
+    "NO [PRIVACYREQUIRED] Encryption required; switch STARTTLS on in the mail program (MW-TLS)";
+
 /// The last words of a conversation that is ended from outside.
-pub(super) fn farewell(interruption: Interruption) -> &'static str {
+pub(in crate::dialogue) fn farewell(interruption: Interruption) -> &'static str {
     match interruption {
         Interruption::Timeout => "* BYE Login timeout.\r\n",
         Interruption::Shutdown => "* BYE mailwicket is shutting down.\r\n",
         Interruption::Limit => "* BYE Too many connections, try again later. (MW-LIMIT)\r\n",
+        Interruption::Plaintext => {
+            "* BYE No connection without TLS is taken from your address. (MW-PLAINTEXT)\r\n"
+        }
+        Interruption::ExpectedTls => {
+            "* BYE This port speaks TLS from the first byte; set the mail program to SSL/TLS. (MW-TLS)\r\n"
+        }
     }
 }

@@ -245,16 +245,10 @@ impl ImapUpstream {
     }
 }
 
-/// What a `NO` to a login means (RFC 5530; Gmail says in words that there are too many sessions).
+/// What the code of a `NO` to a login means (RFC 5530).
 fn refusal_kind(said: &[u8]) -> UpstreamFailureKind {
-    const TOO_MANY: &[u8] = b"too many simultaneous connections";
-    let says_too_many = said
-        .to_ascii_lowercase()
-        .windows(TOO_MANY.len())
-        .any(|words| words == TOO_MANY);
     match grammar::response_code(said).as_deref() {
         Some(b"LIMIT" | b"INUSE") => UpstreamFailureKind::Busy,
-        _ if says_too_many => UpstreamFailureKind::Busy,
         Some(b"UNAVAILABLE" | b"SERVERBUG") => UpstreamFailureKind::Unavailable,
         _ => UpstreamFailureKind::TokenRefused,
     }

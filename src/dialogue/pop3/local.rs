@@ -9,7 +9,7 @@ use super::super::framing::Line;
 use super::super::sasl::{self, Exchange, Turn};
 use super::super::{
     Bounds, Credentials, Ending, Interruption, Local, LocalEvent, LoggedIn, Machine, Opening,
-    Profile, SASL_LINE, Step, held,
+    Privacy, Profile, SASL_LINE, Step, held,
 };
 use super::grammar::{self, Command};
 use super::replies;
@@ -41,6 +41,8 @@ enum State {
     },
     /// The answer to [`LocalEvent::Credentials`].
     ExpectVerdict,
+    /// [`Local::tls_started`].
+    ExpectTls,
 }
 
 impl State {
@@ -51,6 +53,7 @@ impl State {
             Self::ExpectResponse { .. } => "ExpectResponse",
             Self::ExpectProfile { .. } => "ExpectProfile",
             Self::ExpectVerdict => "ExpectVerdict",
+            Self::ExpectTls => "ExpectTls",
         }
     }
 
@@ -65,8 +68,8 @@ impl State {
 
 impl Pop3Local {
     /// A server that has just accepted a connection. Its greeting has no timestamp, so nobody tries APOP.
-    pub fn new(bounds: Bounds, profile: Option<Profile>) -> Self {
-        let mut desk = Desk::new(bounds, profile, 0);
+    pub fn new(bounds: Bounds, privacy: Privacy, profile: Option<Profile>) -> Self {
+        let mut desk = Desk::new(bounds, privacy, profile, 0);
         desk.say("+OK mailwicket ready\r\n");
         Self {
             desk,
@@ -98,6 +101,12 @@ impl Pop3Local {
     fn obey(&mut self, line: &[u8]) -> Option<LocalEvent> {
         let state = std::mem::replace(&mut self.state, State::ExpectCommand);
         match grammar::command(line) {
+            Command::User(_) | Command::Pass(_) | Command::Auth { .. }
+                if !self.desk.privacy.allows_login() =>
+            {
+                self.desk.missed_tls = true;
+                self.bad(replies::SECURE_FIRST);
+            }
             Command::User(name) => {
                 self.desk.say("+OK\r\n"); // for every name, so that nobody learns which exist
                 self.state = State::ExpectPass {
@@ -112,17 +121,36 @@ impl Pop3Local {
             },
             Command::Capa => return self.capa(state.into_name()),
             Command::Auth { mechanism, initial } => return self.auth(mechanism, initial),
+            Command::AuthList if !self.desk.privacy.allows_login() => {
+                self.desk.say("+OK\r\n.\r\n");
+            }
             Command::AuthList => self.desk.say("+OK\r\nPLAIN\r\nLOGIN\r\n.\r\n"),
             Command::Noop => self.desk.say("+OK\r\n"),
             Command::Quit => self.desk.part("+OK Bye.\r\n", Ending::Quit),
             Command::Apop => self.desk.say("-ERR APOP is not supported.\r\n"),
-            Command::Stls => self
-                .desk
-                .say("-ERR TLS is not available on this port; set the mail program to no encryption.\r\n"),
+            Command::Stls => return self.start_tls(),
             Command::Other => {
                 self.desk.missed_login = true;
-                self.bad("Not logged in; is authentication switched on in the mail program? (MW-NOAUTH)");
+                self.bad(
+                    "Not logged in; is authentication switched on in the mail program? (MW-NOAUTH)",
+                );
             }
+        }
+        None
+    }
+
+    /// RFC 2595 §4.
+    fn start_tls(&mut self) -> Option<LocalEvent> {
+        match self.desk.privacy {
+            Privacy::Offered | Privacy::Required => {
+                let event = self.desk.start_tls("+OK Begin TLS now.\r\n")?;
+                self.state = State::ExpectTls;
+                return Some(event);
+            }
+            Privacy::Secured => self.bad("TLS is on already."),
+            Privacy::Clear => self.desk.say(
+                "-ERR TLS is not available on this port; set the mail program to no encryption.\r\n",
+            ),
         }
         None
     }
@@ -141,7 +169,7 @@ impl Pop3Local {
     }
 
     fn capabilities(&mut self, name: Option<Zeroizing<Vec<u8>>>) {
-        let list = replies::capabilities(self.desk.profile.as_ref());
+        let list = replies::capabilities(self.desk.profile.as_ref(), self.desk.privacy);
         self.desk.say(&list);
         self.state = match name {
             Some(name) => State::ExpectPass { name },
@@ -193,7 +221,7 @@ impl Clerk for Pop3Local {
     fn is_parked(&self) -> bool {
         matches!(
             self.state,
-            State::ExpectProfile { .. } | State::ExpectVerdict
+            State::ExpectProfile { .. } | State::ExpectVerdict | State::ExpectTls
         )
     }
 
@@ -249,6 +277,15 @@ impl Local for Pop3Local {
 
     fn missed_login(&self) -> bool {
         self.desk.missed_login
+    }
+
+    fn missed_tls(&self) -> bool {
+        self.desk.missed_tls
+    }
+
+    fn tls_started(&mut self) {
+        self.desk.tls_started();
+        self.state = State::ExpectCommand;
     }
 
     fn promised(&self) -> Option<&Profile> {

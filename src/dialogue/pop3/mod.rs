@@ -5,5 +5,7 @@ mod local;
 mod replies;
 mod upstream;
 
+pub(super) use replies::farewell;
+
 pub use local::Pop3Local;
 pub use upstream::Pop3Upstream;

@@ -1,13 +1,19 @@
 //! Every reply that our POP3 server makes up by itself.
 
-use super::super::{Interruption, Profile};
+use super::super::{Interruption, Privacy, Profile};
 use crate::failure::{Cause, Failure};
 
-/// The capability list: the provider's, and our words about authentication (RFC 2449 §6).
-pub(super) fn capabilities(profile: Option<&Profile>) -> String {
+/// The capability list: the provider's, and our words about authentication and TLS (RFC 2449 §6, RFC 2595 §4).
+pub(super) fn capabilities(profile: Option<&Profile>, privacy: Privacy) -> String {
     let mut reply = String::from("+OK Capabilities follow.\r\n");
     let provided = profile.into_iter().flat_map(Profile::words);
-    for line in provided.chain(["USER", "SASL PLAIN LOGIN", "RESP-CODES", "AUTH-RESP-CODE"]) {
+    let login: &[&str] = match privacy.allows_login() {
+        true => &["USER", "SASL PLAIN LOGIN"],
+        false => &[],
+    };
+    let tls = privacy.offers_tls().then_some("STLS");
+    let ours = login.iter().copied().chain(tls);
+    for line in provided.chain(ours).chain(["RESP-CODES", "AUTH-RESP-CODE"]) {
         reply.push_str(line);
         reply.push_str("\r\n");
     }
@@ -31,13 +37,23 @@ pub(super) fn refusal(failure: &Failure) -> String {
     )
 }
 
+/// The answer to a login in clear where TLS is required.
+pub(super) const SECURE_FIRST: &str =
+    "Encryption required; switch STLS (STARTTLS) on in the mail program (MW-TLS)";
+
 /// The last words of a conversation that is ended from outside.
-pub(super) fn farewell(interruption: Interruption) -> &'static str {
+pub(in crate::dialogue) fn farewell(interruption: Interruption) -> &'static str {
     match interruption {
         Interruption::Timeout => "-ERR [SYS/TEMP] Login timeout.\r\n",
         Interruption::Shutdown => "-ERR [SYS/TEMP] mailwicket is shutting down.\r\n",
         Interruption::Limit => {
             "-ERR [IN-USE] Too many connections, try again later. (MW-LIMIT)\r\n"
+        }
+        Interruption::Plaintext => {
+            "-ERR [SYS/PERM] No connection without TLS is taken from your address. (MW-PLAINTEXT)\r\n"
+        }
+        Interruption::ExpectedTls => {
+            "-ERR [SYS/PERM] This port speaks TLS from the first byte; set the mail program to SSL/TLS. (MW-TLS)\r\n"
         }
     }
 }

@@ -27,8 +27,10 @@ pub(super) enum Command<'a> {
     Quit,
     /// Chunks of a message are coming right behind it (RFC 3030).
     Bdat,
-    /// A command that needs a login.
+    /// The beginning of a message, which needs a login.
     Mail,
+    /// Another command that needs a login.
+    Later,
     /// A command by which a peer would name who it speaks for.
     Forward,
     /// A word that is no command.
@@ -50,8 +52,9 @@ pub(super) fn command(line: &[u8]) -> Command<'_> {
         b"RSET" => Command::Rset,
         b"QUIT" => Command::Quit,
         b"BDAT" => Command::Bdat,
-        b"MAIL" | b"RCPT" | b"DATA" | b"VRFY" | b"EXPN" | b"ETRN" | b"HELP" | b"BURL" | b"SEND"
-        | b"SOML" | b"SAML" => Command::Mail,
+        b"MAIL" => Command::Mail,
+        b"RCPT" | b"DATA" | b"VRFY" | b"EXPN" | b"ETRN" | b"HELP" | b"BURL" | b"SEND" | b"SOML"
+        | b"SAML" => Command::Later,
         b"XCLIENT" | b"XFORWARD" => Command::Forward,
         _ => Command::Other,
     }

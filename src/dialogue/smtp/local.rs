@@ -9,7 +9,7 @@ use super::super::framing::Line;
 use super::super::sasl::{Exchange, Turn};
 use super::super::{
     Bounds, Credentials, Ending, Interruption, Local, LocalEvent, LoggedIn, Machine, Opening,
-    Profile, SASL_LINE, Step, held,
+    Privacy, Profile, SASL_LINE, Step, held,
 };
 use super::grammar::{self, Command};
 use super::replies;
@@ -27,6 +27,8 @@ pub struct SmtpLocal {
     is_greeted: bool,
     /// What it said, where that is fit to be repeated.
     name: Option<String>,
+    /// Whether the mail program may send without a login.
+    is_waived: bool,
 }
 
 /// What comes next.
@@ -39,6 +41,10 @@ enum State {
     ExpectProfile,
     /// The answer to [`LocalEvent::Credentials`].
     ExpectVerdict,
+    /// [`Local::tls_started`].
+    ExpectTls,
+    /// The answer to [`LocalEvent::Mail`]; the input begins with the command.
+    ExpectPassage,
 }
 
 impl State {
@@ -48,20 +54,23 @@ impl State {
             Self::ExpectResponse { .. } => "ExpectResponse",
             Self::ExpectProfile => "ExpectProfile",
             Self::ExpectVerdict => "ExpectVerdict",
+            Self::ExpectTls => "ExpectTls",
+            Self::ExpectPassage => "ExpectPassage",
         }
     }
 }
 
 impl SmtpLocal {
     /// A server that has just accepted a connection.
-    pub fn new(bounds: Bounds, profile: Option<Profile>) -> Self {
-        let mut desk = Desk::new(bounds, profile, 0);
+    pub fn new(bounds: Bounds, privacy: Privacy, profile: Option<Profile>) -> Self {
+        let mut desk = Desk::new(bounds, privacy, profile, 0);
         desk.say("220 localhost ESMTP mailwicket\r\n");
         Self {
             desk,
             state: State::ExpectCommand,
             is_greeted: false,
             name: None,
+            is_waived: false,
         }
     }
 
@@ -101,18 +110,25 @@ impl SmtpLocal {
             Command::Auth { .. } | Command::AuthMalformed if !self.is_greeted => {
                 self.bad("503 5.5.1 Send EHLO or HELO first.\r\n");
             }
+            Command::Auth { .. } | Command::AuthMalformed if !self.desk.privacy.allows_login() => {
+                self.secure_first(replies::SECURE_LOGIN_FIRST);
+            }
             Command::Auth { mechanism, initial } => return self.auth(mechanism, initial),
             Command::AuthMalformed => {
                 self.bad("501 5.5.4 AUTH takes a mechanism and at most one response.\r\n")
             }
             Command::Noop | Command::Rset => self.desk.say("250 2.0.0 Ok\r\n"),
             Command::Quit => self.desk.part("221 2.0.0 Bye\r\n", Ending::Quit),
-            Command::StartTls => self.bad("502 5.5.1 TLS is not available on this port.\r\n"),
+            Command::StartTls => return self.start_tls(),
             // The chunk is already on its way; it must never be read as commands.
             Command::Bdat => self
                 .desk
                 .part(replies::LOG_IN_FIRST, Ending::DataBeforeLogin),
-            Command::Mail => {
+            Command::Mail | Command::Later if !self.desk.privacy.allows_login() => {
+                self.secure_first(replies::SECURE_FIRST);
+            }
+            Command::Later if self.is_waived => self.desk.say(replies::MAIL_FIRST),
+            Command::Mail | Command::Later => {
                 self.desk.missed_login = true;
                 self.bad(replies::LOG_IN_FIRST);
             }
@@ -120,6 +136,38 @@ impl SmtpLocal {
             Command::Other => self.bad("500 5.5.2 Command not recognised.\r\n"),
         }
         None
+    }
+
+    /// Refuses what must not be done in clear.
+    fn secure_first(&mut self, reply: &str) {
+        self.desk.missed_tls = true;
+        self.bad(reply);
+    }
+
+    /// RFC 3207 §4.
+    fn start_tls(&mut self) -> Option<LocalEvent> {
+        match self.desk.privacy {
+            Privacy::Offered | Privacy::Required => {
+                let event = self.desk.start_tls("220 2.0.0 Ready to start TLS.\r\n")?;
+                self.state = State::ExpectTls;
+                return Some(event);
+            }
+            Privacy::Secured => self.bad("503 5.5.1 TLS is on already.\r\n"),
+            Privacy::Clear => self.bad("502 5.5.1 TLS is not available on this port.\r\n"),
+        }
+        None
+    }
+
+    /// Whether the input begins with a whole, sound MAIL. It is not used up: the provider's server must get it as it came.
+    fn begins_with_mail(&self) -> bool {
+        let line = self.desk.input.whole_line(self.desk.bounds.line);
+        line.is_some_and(|line| grammar::command(line) == Command::Mail)
+    }
+
+    /// Answers a MAIL that was held.
+    fn refuse_mail(&mut self, failure: &Failure) {
+        self.line(self.desk.bounds.line);
+        self.desk.say(&replies::refused_mail(failure));
     }
 
     fn greeted(&mut self, name: Option<&str>) {
@@ -130,7 +178,7 @@ impl SmtpLocal {
     fn ehlo(&mut self) -> Option<LocalEvent> {
         match &self.desk.profile {
             Some(profile) => {
-                let reply = replies::ehlo(profile);
+                let reply = replies::ehlo(profile, self.desk.privacy);
                 self.desk.say(&reply);
                 None
             }
@@ -182,7 +230,10 @@ impl Clerk for SmtpLocal {
     }
 
     fn is_parked(&self) -> bool {
-        matches!(self.state, State::ExpectProfile | State::ExpectVerdict)
+        matches!(
+            self.state,
+            State::ExpectProfile | State::ExpectVerdict | State::ExpectPassage | State::ExpectTls
+        )
     }
 
     fn expects_command(&self) -> bool {
@@ -190,6 +241,11 @@ impl Clerk for SmtpLocal {
     }
 
     fn advance(&mut self) -> Option<LocalEvent> {
+        let may_send = self.is_waived && self.desk.privacy.allows_login();
+        if self.expects_command() && may_send && self.begins_with_mail() {
+            self.state = State::ExpectPassage;
+            return Some(LocalEvent::Mail);
+        }
         if self.expects_command() {
             let line = self.line(self.desk.bounds.line)?;
             return self.obey(&line);
@@ -226,7 +282,7 @@ impl Local for SmtpLocal {
         self.state = State::ExpectCommand;
         match profile {
             Ok(profile) => {
-                self.desk.say(&replies::ehlo(profile));
+                self.desk.say(&replies::ehlo(profile, self.desk.privacy));
                 self.desk.profile = Some(profile.clone());
             }
             Err(failure) => self
@@ -235,8 +291,23 @@ impl Local for SmtpLocal {
         }
     }
 
+    fn waive_login(&mut self) {
+        self.is_waived = true;
+    }
+
     fn missed_login(&self) -> bool {
         self.desk.missed_login
+    }
+
+    fn missed_tls(&self) -> bool {
+        self.desk.missed_tls
+    }
+
+    fn tls_started(&mut self) {
+        self.desk.tls_started();
+        self.state = State::ExpectCommand;
+        self.is_greeted = false;
+        self.name = None;
     }
 
     fn promised(&self) -> Option<&Profile> {
@@ -248,11 +319,14 @@ impl Local for SmtpLocal {
     }
 
     fn refuse(&mut self, failure: &Failure) {
-        if !matches!(self.state, State::ExpectVerdict) {
-            return;
+        match std::mem::replace(&mut self.state, State::ExpectCommand) {
+            State::ExpectVerdict => self.desk.say(&replies::refusal(failure)),
+            State::ExpectPassage => self.refuse_mail(failure),
+            other => {
+                self.state = other;
+                return;
+            }
         }
-        self.state = State::ExpectCommand;
-        self.desk.say(&replies::refusal(failure));
         match failure.cause {
             Cause::Password => self
                 .desk
@@ -268,7 +342,9 @@ impl Local for SmtpLocal {
             return Err(Ending::SecondLogin);
         }
         let mut reply = self.desk.out.take();
-        reply.push(&login.reply);
+        if !matches!(self.state, State::ExpectPassage) {
+            reply.push(&login.reply); // nobody asked for it otherwise
+        }
         Ok(Opening { reply, leftovers })
     }
 

@@ -129,8 +129,8 @@ impl SmtpUpstream {
                     .wire
                     .unavailable("the server challenges without end", last),
             },
-            (State::ExpectInvitation { .. }, 400..) => self.refused(code, last, ""),
-            (State::ExpectResult { trial }, 400..) => self.refused(code, last, &trial.status()),
+            (State::ExpectInvitation { .. }, 400..) => self.refused(code, &lines, ""),
+            (State::ExpectResult { trial }, 400..) => self.refused(code, &lines, &trial.status()),
             (state, _) => {
                 let reason = format!("unexpected reply {code} in {}", state.name());
                 self.wire.unavailable(&reason, last);
@@ -175,16 +175,15 @@ impl SmtpUpstream {
         self.wire.logged_in(&reply);
     }
 
-    fn refused(&mut self, code: u16, said: &[u8], status: &str) {
-        let lower = said.to_ascii_lowercase();
-        let says = |words: &[u8]| lower.windows(words.len()).any(|window| window == words);
+    /// The words that tell why may stand in any line of the reply.
+    fn refused(&mut self, code: u16, lines: &[Vec<u8>], status: &str) {
         let kind = match code {
             432 => UpstreamFailureKind::Busy,
-            400..500 if says(b"too many") => UpstreamFailureKind::Busy,
             400..500 => UpstreamFailureKind::Unavailable,
             _ => UpstreamFailureKind::TokenRefused,
         };
-        self.wire.refused(kind, &format!("{status} {code}"), said);
+        let said = lines.join(&b' ');
+        self.wire.refused(kind, &format!("{status} {code}"), &said);
     }
 }
 

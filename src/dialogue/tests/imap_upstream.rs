@@ -154,10 +154,12 @@ fn an_error_challenge_is_dismissed_with_an_empty_line() {
         "{TAG} NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)\r\n"
     ));
     let detail = server.fails(UpstreamFailureKind::TokenRefused);
+    let (said, meant) = detail.split_once(" (the token is").expect("an explanation");
     assert_eq!(
-        detail,
+        said,
         "the server answered the login with: (status 401) [AUTHENTICATIONFAILED] Invalid credentials (Failure)"
     );
+    assert!(meant.contains("who signed in"), "{meant}");
 }
 
 #[test]
@@ -200,6 +202,11 @@ fn refusals_are_sorted_by_what_helps() {
             "NO [ALERT] Too many simultaneous connections. (Failure)",
             UpstreamFailureKind::Busy,
         ),
+        (
+            "NO [ALERT] Your account is not enabled for IMAP use. Please visit your settings (Failure)",
+            UpstreamFailureKind::Forbidden,
+        ),
+        ("NO AUTHENTICATE failed.", UpstreamFailureKind::TokenRefused),
         ("OK \x1b[2J", UpstreamFailureKind::Unavailable),
         ("OKAY", UpstreamFailureKind::Unavailable),
     ];

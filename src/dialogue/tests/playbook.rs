@@ -92,8 +92,12 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(protocol: Protocol, profile: Option<Profile>) -> Self {
+        Self::with(protocol, Privacy::Clear, profile)
+    }
+
+    pub(super) fn with(protocol: Protocol, privacy: Privacy, profile: Option<Profile>) -> Self {
         let mut client = Self {
-            machine: local(protocol, BOUNDS, profile),
+            machine: local(protocol, BOUNDS, privacy, profile),
             record: Record::new(),
         };
         client.says("");
@@ -158,6 +162,29 @@ impl Client {
         self.presents("", "");
     }
 
+    /// How the conversation has ended, if it has.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        match self.record.events.front() {
+            Some(LocalEvent::Close(ending)) => Some(*ending),
+            _ => None,
+        }
+    }
+
+    /// It need not log in.
+    pub(super) fn known(mut self) -> Self {
+        self.machine.waive_login();
+        self
+    }
+
+    /// It has begun to send without a login.
+    #[track_caller]
+    pub(super) fn sends(&mut self) {
+        match self.record.events.pop_front() {
+            Some(LocalEvent::Mail) => {}
+            other => panic!("no mail but {other:?}"),
+        }
+    }
+
     pub(super) fn refused(&mut self, cause: Cause) {
         self.machine.refuse(&failure(cause));
         self.says("");
@@ -203,6 +230,27 @@ impl Client {
     /// Does not look at the first thing that happened.
     pub(super) fn drops_an_event(&mut self) {
         self.record.events.pop_front();
+    }
+
+    /// Is told to shake hands with these words, and does so.
+    #[track_caller]
+    pub(super) fn shakes_hands(&mut self, reply: &str) {
+        match self.record.events.pop_front() {
+            Some(LocalEvent::StartTls(announced)) => {
+                assert_eq!(
+                    announced.escape_ascii().to_string(),
+                    reply.as_bytes().escape_ascii().to_string()
+                );
+            }
+            other => panic!("no handshake but {other:?}"),
+        }
+        self.hears("");
+        self.machine.tls_started();
+        self.says("");
+    }
+
+    pub(super) fn missed_tls(&self) -> bool {
+        self.machine.missed_tls()
     }
 
     pub(super) fn interrupted(&mut self, interruption: Interruption) {

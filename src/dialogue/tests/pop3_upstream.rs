@@ -106,15 +106,22 @@ fn an_error_challenge_is_dismissed_and_the_refusal_sorted() {
     let mut server = asked();
     server.asks(format!("+ {CHALLENGE}\r\n"), "\r\n");
     server.says("-ERR [AUTH] Username and password not accepted.\r\n");
-    assert_eq!(
-        server.fails(UpstreamFailureKind::TokenRefused),
-        "the server answered the login with: (status 401) [AUTH] Username and password not accepted."
+    let detail = server.fails(UpstreamFailureKind::TokenRefused);
+    assert!(
+        detail.starts_with(
+            "the server answered the login with: (status 401) [AUTH] Username and password not accepted. (the token lacks"
+        ),
+        "{detail}"
     );
     for (answer, kind) in [
         ("-ERR", UpstreamFailureKind::TokenRefused),
         ("-ERR [SYS/TEMP] x", UpstreamFailureKind::Unavailable),
         ("-ERR [IN-USE] x", UpstreamFailureKind::Busy),
         ("-ERR [LOGIN-DELAY] x", UpstreamFailureKind::Busy),
+        (
+            "-ERR [SYS/PERM] Your account is not enabled for POP access",
+            UpstreamFailureKind::Forbidden,
+        ),
         ("hello", UpstreamFailureKind::Unavailable),
     ] {
         let mut server = asked();

@@ -246,7 +246,7 @@ impl Seen {
 
 /// Runs one of our servers over `input`, in pieces.
 fn serve(protocol: Protocol, input: &[u8], cuts: &[usize], verdicts: &[Verdict]) -> Seen {
-    let mut machine = local(protocol, BOUNDS, None);
+    let mut machine = local(protocol, BOUNDS, Privacy::Clear, None);
     let capacity = machine.room();
     assert!(
         capacity <= SASL_LINE + 4096,
@@ -274,10 +274,13 @@ fn serve(protocol: Protocol, input: &[u8], cuts: &[usize], verdicts: &[Verdict])
                 machine.receive(&rest[..count]);
                 rest = &rest[count..];
             }
+            // Where it is offered, the cut behind it does matter; see `tls`.
+            Step::Event(LocalEvent::StartTls(_)) => panic!("TLS is not offered"),
             Step::Event(LocalEvent::NeedProfile) => {
                 seen.happens("NeedProfile".to_owned());
                 machine.profile(Ok(&profile(protocol, &["IMAP4rev1"])));
             }
+            Step::Event(LocalEvent::Mail) => panic!("nobody has waived the login"),
             Step::Event(LocalEvent::Credentials(credentials)) => {
                 let password = credentials.password.expose_secret();
                 seen.happens(format!("{:?} {password:?}", credentials.login));
@@ -540,7 +543,7 @@ proptest! {
         input in pieces(&LOCAL),
         interruption in select(vec![Interruption::Timeout, Interruption::Shutdown, Interruption::Limit]),
     ) {
-        let mut machine = local(protocol, BOUNDS, None);
+        let mut machine = local(protocol, BOUNDS, Privacy::Clear, None);
         let fits = input.len().min(machine.room());
         machine.receive(&input[..fits]);
         // As far as it gets without a verdict; verdicts that nobody asked for change nothing.
@@ -639,7 +642,12 @@ fn a_login_that_comes_too_early_or_twice_sends_nothing() {
 #[test]
 fn nothing_that_a_mail_program_says_is_repeated_but_the_name_in_ehlo() {
     for protocol in PROTOCOLS {
-        let mut machine = local(protocol, BOUNDS, Some(profile(protocol, &["X"])));
+        let mut machine = local(
+            protocol,
+            BOUNDS,
+            Privacy::Clear,
+            Some(profile(protocol, &["X"])),
+        );
         machine.receive(b"EHLO fit\x1bfor-nothing\r\nEHLO fit.for.repeating\r\n");
         while let Step::Send(_) = machine.step() {}
         let name = machine.name().map(str::to_owned);
@@ -655,10 +663,10 @@ fn nothing_that_a_mail_program_says_is_repeated_but_the_name_in_ehlo() {
 #[test]
 fn a_parked_machine_fills_up_and_still_goes_on() {
     for protocol in PROTOCOLS {
-        let mut machine = local(protocol, BOUNDS, None);
+        let mut machine = local(protocol, BOUNDS, Privacy::Clear, None);
         machine.receive(b"EHLO x\r\nUSER alice\r\nAUTH PLAIN AGEAYg==\r\n");
         if protocol == Protocol::Imap {
-            machine = local(protocol, BOUNDS, None);
+            machine = local(protocol, BOUNDS, Privacy::Clear, None);
             machine.receive(b"a LOGIN a b\r\n");
         }
         loop {
@@ -688,7 +696,7 @@ fn a_parked_machine_fills_up_and_still_goes_on() {
 #[test]
 fn debug_shows_states_and_lengths_only() {
     for protocol in PROTOCOLS {
-        let mut machine = local(protocol, BOUNDS, None);
+        let mut machine = local(protocol, BOUNDS, Privacy::Clear, None);
         machine.receive(b"x LOGIN wicket-1 wicket-1");
         assert!(!format!("{machine:?}").contains("wicket"));
         let mut outgoing = Outgoing::default();

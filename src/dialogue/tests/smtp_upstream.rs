@@ -151,10 +151,18 @@ fn an_error_challenge_is_dismissed_and_the_refusal_sorted() {
     server.says("535-5.7.8 no\r\n535 5.7.8 Authentication unsuccessful\r\n");
     assert_eq!(
         server.fails(UpstreamFailureKind::TokenRefused),
-        "the server answered the login with: (status 401) 535 5.7.8 Authentication unsuccessful"
+        "the server answered the login with: (status 401) 535 5.7.8 no 5.7.8 Authentication unsuccessful"
     );
     for (answer, kind) in [
         ("535 x", UpstreamFailureKind::TokenRefused),
+        (
+            "535-5.7.8 Username and Password not accepted. For more information, go to\r\n535 5.7.8  https://support.google.com/mail",
+            UpstreamFailureKind::TokenRefused,
+        ),
+        (
+            "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.",
+            UpstreamFailureKind::Forbidden,
+        ),
         ("454 4.7.0 Temporary", UpstreamFailureKind::Unavailable),
         (
             "421 4.7.0 Too many login attempts",

@@ -11,7 +11,7 @@ use crate::oauth::response::Answer;
 use crate::oauth::testing::{Endpoint, Reply, provider};
 use crate::token::life::{Life, State};
 
-const LIMIT: Duration = Duration::from_millis(400);
+const LIMIT: Duration = Duration::from_secs(3);
 const ALICE: &str = "alice@example.com";
 
 fn good(token: &str, refresh_token: &str) -> Reply {
@@ -148,6 +148,18 @@ impl Bench {
         change(&mut provider);
         self.account = account_of(&Arc::new(provider), ALICE);
         self.tokens.take_up(std::slice::from_ref(&self.account));
+    }
+
+    /// Waits until the endpoint was asked so often and the account stands so.
+    async fn stands(&self, hits: usize, state: State) {
+        let wait = async {
+            while (self.endpoint.hits(), self.state()) != (hits, state) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), wait).await;
+        let stands = (self.endpoint.hits(), self.state());
+        waited.unwrap_or_else(|_| panic!("{stands:?}, not {:?}", (hits, state)));
     }
 
     async fn asked(&self, times: usize) {
@@ -354,9 +366,8 @@ async fn a_living_token_does_not_wait_for_a_silent_endpoint() {
     let endpoint = Endpoint::replying(vec![silent]).await;
     let mut bench = Bench::new(3590, endpoint).await;
     bench.tokens = Tokens::new(open(bench.folder.path()), Duration::from_secs(10));
-    let start = std::time::Instant::now();
+    // Had it waited for the answer, it would have the new one.
     assert_eq!(bench.login().await.expect("token"), "old");
-    assert!(start.elapsed() < Duration::from_secs(4));
     bench.tokens.settle().await;
     assert_eq!(
         bench.login().await.expect("token"),
@@ -582,6 +593,51 @@ async fn a_broken_registration_stops_all_its_accounts() {
 }
 
 #[tokio::test]
+async fn a_mailbox_that_a_service_account_may_not_open_holds_no_other_back() {
+    let good = Reply::json(200, r#"{"access_token":"app","expires_in":3600}"#);
+    let endpoint = Endpoint::replying(vec![refusal("unauthorized_client"), good]).await;
+    let (_, key) = crate::config::testing::made(&rcgen::PKCS_RSA_SHA256);
+    let file = serde_json::json!({
+        "type": "service_account",
+        "client_email": "mail@lab.iam.gserviceaccount.com",
+        "private_key": key,
+    });
+    let mut registration = provider(&endpoint.url);
+    registration.flow = Flow::ServiceAccount;
+    registration.service_account = Some(SecretSource::Inline(file.to_string().into()));
+    let registration = Arc::new(registration);
+    let bench = Bench::without_grant(endpoint, account_of(&registration, ALICE));
+    let failure = bench.login().await.expect_err("not hers");
+    assert_eq!(failure.cause, Cause::Config);
+    let bob = account_of(&registration, "bob@example.com");
+    let token = bench.tokens.obtain(&bob, Need::Login).await;
+    assert_eq!(token.expect("his").expose(), "app");
+}
+
+#[tokio::test]
+async fn two_hundred_logins_of_an_application_make_one_request() {
+    let reply = Reply::json(200, r#"{"access_token":"app","expires_in":3600}"#);
+    let endpoint = Endpoint::replying(vec![reply.slow(Duration::from_millis(50))]).await;
+    for flow in [Flow::ClientCredentials, Flow::ManagedIdentity] {
+        let before = endpoint.hits();
+        let account = account_at(&endpoint.url, &format!("{}@x.example", flow.word()), |p| {
+            p.flow = flow;
+        });
+        let folder = tempfile::tempdir().expect("folder");
+        let tokens = Tokens::new(open(folder.path()), LIMIT);
+        let mut logins = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let (tokens, account) = (tokens.clone(), account.clone());
+            logins.spawn(async move { tokens.obtain(&account, Need::Login).await });
+        }
+        for outcome in logins.join_all().await {
+            assert_eq!(outcome.expect("a token").expose(), "app");
+        }
+        assert_eq!(endpoint.hits() - before, 1, "{flow:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_reload_looks_at_the_grant_anew_and_may_ask_again() {
     let mut bench = Bench::new(
         4000,
@@ -779,8 +835,8 @@ async fn the_upkeep_renews_ahead_and_then_sleeps() {
             .clone()
             .upkeep(vec![bench.account.clone()], stop.clone()),
     );
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(bench.endpoint.hits(), 1);
+    bench.asked(1).await;
+    bench.tokens.settle().await;
     assert_eq!(bench.login().await.expect("token"), "new");
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(bench.endpoint.hits(), 1);
@@ -802,13 +858,8 @@ async fn the_upkeep_retries_with_back_off_and_leaves_lost_consents_alone() {
             .clone()
             .upkeep(vec![bench.account.clone()], stop.clone()),
     );
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!((bench.endpoint.hits(), bench.state()), (1, State::Retrying));
-    tokio::time::sleep(Duration::from_millis(6500)).await;
-    assert_eq!(
-        (bench.endpoint.hits(), bench.state()),
-        (2, State::NeedsConsent)
-    );
+    bench.stands(1, State::Retrying).await;
+    bench.stands(2, State::NeedsConsent).await;
     assert_eq!(bench.login().await.expect("token"), "old", "it lives on");
     stop.cancel();
     upkeep.await.expect("ended");
@@ -848,6 +899,8 @@ async fn nothing_secret_is_logged_at_the_most_verbose_level() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
+    // A place in the code that another test comes to first asks only that test's subscriber, which is none, unless there are two.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     // The test's runtime has one thread, so this sees the renewal's task and the HTTP client as well.
     let _logging = tracing::subscriber::set_default(subscriber);
     let echo = r#"{"error":"invalid_grant","error_description":"s3cretR and s3cretC"}"#;

@@ -1,0 +1,280 @@
+use super::*;
+use crate::import::{Note, Outcome};
+
+const ACCOUNT: &str = "
+[alice@example.com]
+permission_url = https://id.example.com/authorize
+token_url = https://id.example.com/token
+oauth2_scope = mail
+redirect_uri = http://localhost
+client_id = app
+";
+
+const SERVER: &str = "
+[IMAP-1993]
+server_address = imap.example.com
+server_port = 993
+";
+
+fn import(text: &str) -> Import {
+    convert(text, "emailproxy.config").unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn table(import: &Import) -> toml::Table {
+    import.toml.parse().expect("TOML")
+}
+
+/// What the report says of a key or section.
+fn said<'i>(import: &'i Import, subject: &str) -> Vec<&'i Note> {
+    let notes = import.notes.iter();
+    notes.filter(|note| note.subject == subject).collect()
+}
+
+fn is_to_do(import: &Import, subject: &str) -> bool {
+    said(import, subject).iter().any(|note| note.is_to_do())
+}
+
+#[test]
+fn every_key_has_a_note_with_its_line() {
+    let text = format!("{SERVER}{ACCOUNT}client_secret = s3cret\nsurprise = s3cret\n");
+    let import = import(&text);
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty());
+    for (number, line) in lines {
+        let noted = import.notes.iter().any(|note| note.line == number + 1);
+        assert!(noted, "{line}");
+    }
+    assert!(is_to_do(&import, "surprise"));
+    let report: String = import
+        .notes
+        .iter()
+        .map(|note| format!("{note}\n"))
+        .collect();
+    assert!(!report.contains("s3cret"), "{report}");
+}
+
+#[test]
+fn equal_settings_make_one_provider_whatever_the_ports_of_the_browser() {
+    let second = ACCOUNT
+        .replace("alice", "bob")
+        .replace("localhost", "localhost:8081");
+    let import = import(&format!("{SERVER}{ACCOUNT}{second}"));
+    let table = table(&import);
+    assert_eq!(table["provider"].as_table().unwrap().len(), 1);
+    let provider = &table["provider"]["example"];
+    assert_eq!(provider["redirect-url"].as_str(), Some("http://localhost/"));
+    let other = ACCOUNT
+        .replace("alice", "carol")
+        .replace("= app", "= other");
+    let text = format!("{SERVER}{ACCOUNT}{other}");
+    let import = self::import(&text);
+    assert_eq!(
+        self::table(&import)["provider"].as_table().unwrap().len(),
+        2
+    );
+}
+
+#[test]
+fn a_second_provider_at_the_same_server_gets_a_port_of_its_own() {
+    let other = ACCOUNT
+        .replace("alice", "carol")
+        .replace("= app", "= other");
+    let taken = SERVER.replace("IMAP-1993", "IMAP-1994");
+    let import = import(&format!("{SERVER}{taken}{ACCOUNT}{other}"));
+    let table = table(&import);
+    let listen = |listener: &toml::Value| listener["listen"][0].as_str().unwrap().to_owned();
+    let listeners: Vec<_> = table["listener"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(listen)
+        .collect();
+    assert_eq!(
+        listeners,
+        [
+            "127.0.0.1:1993",
+            "127.0.0.1:1995",
+            "127.0.0.1:1994",
+            "127.0.0.1:1996"
+        ]
+    );
+    let told = said(&import, "[IMAP-1993]")
+        .iter()
+        .any(|note| match &note.outcome {
+            Outcome::ToDo(words) => words.contains("carol@example.com") && words.contains("1995"),
+            _ => false,
+        });
+    assert!(told, "somebody has to change a mail program");
+}
+
+#[test]
+fn listeners_that_others_could_reach_without_tls_become_local() {
+    for address in ["0.0.0.0", "::", "192.0.2.1", "mail.example.com"] {
+        let import = import(&format!("{SERVER}local_address = {address}\n{ACCOUNT}"));
+        let listen = &table(&import)["listener"][0]["listen"];
+        assert_eq!(listen.as_array().unwrap().len(), 2, "{listen}");
+        assert_eq!(listen[0].as_str(), Some("127.0.0.1:1993"));
+        assert!(is_to_do(&import, "local_address"));
+    }
+    let import = import(&format!("{SERVER}local_address = ::1\n{ACCOUNT}"));
+    assert_eq!(
+        table(&import)["listener"][0]["listen"][0].as_str(),
+        Some("[::1]:1993")
+    );
+    assert!(!is_to_do(&import, "local_address"));
+}
+
+#[test]
+fn a_certificate_for_mail_programs_is_kept_with_its_address() {
+    let tls = "local_address = 0.0.0.0\nlocal_certificate_path = /c.pem\nlocal_key_path = /k.pem\n";
+    for (more, word) in [("", "implicit"), ("local_starttls = True\n", "starttls")] {
+        let import = import(&format!("{SERVER}{tls}{more}{ACCOUNT}"));
+        let table = table(&import);
+        let listener = &table["listener"][0];
+        assert_eq!(listener["tls"].as_str(), Some(word));
+        assert_eq!(
+            listener["certificate"]["key"]["file"].as_str(),
+            Some("/k.pem")
+        );
+        assert_eq!(listener["listen"][0].as_str(), Some("0.0.0.0:1993"));
+    }
+    let half = import(&format!(
+        "{SERVER}local_certificate_path = /c.pem\n{ACCOUNT}"
+    ));
+    assert!(is_to_do(&half, "local_certificate_path"));
+    assert!(table(&half)["listener"][0].get("tls").is_none());
+}
+
+#[test]
+fn a_catch_all_counts_only_where_it_is_switched_on() {
+    let domain = ACCOUNT.replace("[alice@", "[@");
+    let on = "[emailproxy]\nallow_catch_all_accounts = True\n";
+    let import = import(&format!(
+        "{SERVER}{domain}[bob@example.com]\nrefresh_token = x\n{on}"
+    ));
+    let table = table(&import);
+    let addresses: Vec<_> = table["account"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|account| account["address"].as_str().unwrap())
+        .collect();
+    assert_eq!(addresses, ["*@example.com", "bob@example.com"]);
+    assert_eq!(table["provider"].as_table().unwrap().len(), 1);
+    let off = self::import(&format!(
+        "{SERVER}{domain}{}",
+        ACCOUNT.replace("example.com]", "other.test]")
+    ));
+    assert_eq!(self::table(&off)["account"].as_array().unwrap().len(), 1);
+    assert!(
+        said(&off, "[@example.com]")
+            .iter()
+            .all(|note| matches!(note.outcome, Outcome::NotNeeded(_)))
+    );
+}
+
+#[test]
+fn all_domains_at_once_are_left_to_a_person() {
+    let all = ACCOUNT.replace("[alice@example.com]", "[@]");
+    let import = import(&format!(
+        "{SERVER}{all}[emailproxy]\nallow_catch_all_accounts = 1\n"
+    ));
+    assert!(is_to_do(&import, "[@]"));
+    assert!(table(&import).get("account").is_none());
+}
+
+#[test]
+fn a_server_without_an_account_stands_in_comments() {
+    let gmail = SERVER
+        .replace("imap.example.com", "imap.gmail.com")
+        .replace("1993", "2993");
+    let import = import(&format!("{SERVER}{gmail}{ACCOUNT}"));
+    assert_eq!(table(&import)["listener"].as_array().unwrap().len(), 1);
+    assert!(is_to_do(&import, "[IMAP-2993]"));
+    assert!(import.toml.contains("# preset = \"google\""));
+    // Taken out of the comments, it is sound TOML.
+    let (_, idle) = import.toml.split_once("# [provider.google]").unwrap();
+    let opened: String = idle
+        .lines()
+        .map(|line| format!("{}\n", line.trim_start_matches(['#', ' '])))
+        .collect();
+    assert!(
+        format!("[provider.google]{opened}")
+            .parse::<toml::Table>()
+            .is_ok()
+    );
+}
+
+#[test]
+fn endpoints_that_differ_from_a_preset_are_written_out() {
+    let entra = |token: &str| {
+        ACCOUNT
+            .replace(
+                "https://id.example.com/authorize",
+                "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/authorize",
+            )
+            .replace("https://id.example.com/token", token)
+    };
+    let same = import(&entra(
+        "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/token",
+    ));
+    let provider = &table(&same)["provider"]["microsoft"];
+    assert_eq!(provider["preset"].as_str(), Some("microsoft"));
+    assert_eq!(provider["tenant"].as_str(), Some("contoso.example"));
+    assert_eq!(provider["scopes"][0].as_str(), Some("mail"));
+    assert!(provider.get("token-url").is_none());
+    for other in [
+        "https://login.microsoftonline.com/fabrikam.example/oauth2/v2.0/token",
+        "https://login.microsoftonline.com/contoso.example/oauth2/token",
+    ] {
+        let import = import(&entra(other));
+        let provider = &table(&import)["provider"]["microsoft"];
+        assert_eq!(provider["token-url"].as_str(), Some(other));
+        assert!(provider.get("preset").is_none());
+    }
+}
+
+#[test]
+fn secrets_that_cannot_be_read_are_expected_in_files() {
+    let sealed = import(&format!(
+        "{SERVER}{ACCOUNT}client_secret_encrypted = gAAAA\n"
+    ));
+    let file =
+        |import: &Import| table(import)["provider"]["example"]["client-secret"]["file"].clone();
+    assert_eq!(file(&sealed).as_str(), Some("example.secret"));
+    assert!(is_to_do(&sealed, "client_secret_encrypted"));
+    let sample = import(&format!(
+        "{SERVER}{ACCOUNT}client_secret = *** your client secret here ***\n"
+    ));
+    assert!(
+        table(&sample)["provider"]["example"]
+            .get("client-secret")
+            .is_none()
+    );
+    assert!(is_to_do(&sample, "client_secret"));
+}
+
+#[test]
+fn names_and_values_cannot_become_toml() {
+    let evil = "evil\"]\\n[x]@example.com";
+    let text = format!(
+        "{SERVER}{}client_secret = \"quoted\\\"\n",
+        ACCOUNT.replace("alice@example.com", evil)
+    );
+    let import = import(&text);
+    let table = table(&import);
+    assert_eq!(table["account"][0]["address"].as_str(), Some(evil));
+    assert_eq!(
+        table["provider"]["example"]["client-secret"].as_str(),
+        Some("\"quoted\\\"")
+    );
+}
+
+#[test]
+fn what_has_neither_servers_nor_accounts_is_no_configuration() {
+    for text in ["", "hello", "[section]\nkey = 1\n"] {
+        assert!(convert(text, "x").is_err(), "{text:?}");
+    }
+}

@@ -1,0 +1,307 @@
+//! The plan as a file.
+
+use std::fmt::Write as _;
+
+use toml_edit::Value;
+use zeroize::Zeroizing;
+
+use super::plan::{Listener, Mailbox, Plan, Provider};
+use super::registration::{Flow, Secret};
+use super::source::Server;
+use crate::config::UpstreamTls;
+
+/// Room for a usual file, so that the buffer need not grow and leave copies of secrets behind.
+const ROOM: usize = 256 * 1024;
+
+/// The whole file.
+pub fn file(plan: &Plan<'_>, name: &str) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(ROOM));
+    line(
+        &mut text,
+        &format!(
+            "# Made from {} by `mailwicket import emailproxy`.",
+            plain(name)
+        ),
+    );
+    line(
+        &mut text,
+        "# Its report says what became of each line, and what is left to do: mailwicket check shows what is still wrong.",
+    );
+    for provider in &plan.providers {
+        provider_table(&mut text, provider);
+    }
+    for listener in &plan.listeners {
+        listener_table(&mut text, listener, plan);
+    }
+    for mailbox in &plan.accounts {
+        account_table(&mut text, mailbox, plan);
+    }
+    if !plan.idle.is_empty() {
+        idle(&mut text, &plan.idle);
+    }
+    text
+}
+
+/// The file in which a secret is expected that a person has to write.
+pub fn secret_file(provider: &Provider<'_>) -> String {
+    format!("{}.secret", provider.name)
+}
+
+/// The file in which the key of a service account is expected that stood in the source itself.
+pub fn key_file(provider: &Provider<'_>) -> String {
+    format!("{}.json", provider.name)
+}
+
+/// The name of a mailbox in our file: `@example.com` stands for a domain.
+pub fn address(section: &str) -> String {
+    match section.starts_with('@') {
+        true => format!("*{section}"),
+        false => section.to_owned(),
+    }
+}
+
+fn provider_table(text: &mut String, provider: &Provider<'_>) {
+    line(
+        text,
+        &format!("\n# The settings of [{}]", plain(&provider.first.section)),
+    );
+    line(text, &format!("[provider.{}]", provider.name));
+    endpoints(text, provider);
+    client(text, provider);
+    let settings = provider.settings;
+    if settings.flow() != Flow::AuthorizationCode {
+        key(text, "flow", settings.flow().word());
+    }
+    if settings.flow() == Flow::Password {
+        line(
+            text,
+            "allow-password-grant = true  # the weakest way; a sign-in by a person or the application is better",
+        );
+    }
+    if let Some(scopes) = settings.scopes() {
+        let scopes = scopes.iter().map(|scope| quoted(scope)).collect::<Vec<_>>();
+        line(text, &format!("scopes = [{}]", scopes.join(", ")));
+    }
+    if let Some(url) = provider.redirect() {
+        key(text, "redirect-url", &url);
+    }
+    if let Some(resource) = settings
+        .resource
+        .as_deref()
+        .filter(|_| settings.flow().has_browser())
+    {
+        line(
+            text,
+            &format!("authorize-params = {{ resource = {} }}", quoted(resource)),
+        );
+    }
+    let servers = provider
+        .servers
+        .iter()
+        .filter(|server| !provider.is_usual(server));
+    servers.for_each(|server| line(text, &endpoint(server)));
+}
+
+fn endpoints(text: &mut String, provider: &Provider<'_>) {
+    let settings = provider.settings;
+    if let Some(preset) = settings.preset() {
+        key(text, "preset", preset);
+        if let Some(tenant) = settings.tenant().filter(|tenant| *tenant != "common") {
+            key(text, "tenant", tenant);
+        }
+        return;
+    }
+    let permission = match settings.flow() {
+        Flow::DeviceCode => "device-url",
+        _ => "authorize-url",
+    };
+    if let Some(url) = settings
+        .permission_url
+        .as_deref()
+        .filter(|_| settings.flow().has_browser())
+    {
+        key(text, permission, url);
+    }
+    if let Some(url) = &settings.token_url {
+        key(text, "token-url", url);
+    }
+}
+
+fn client(text: &mut String, provider: &Provider<'_>) {
+    let settings = provider.settings;
+    if settings.flow() == Flow::ServiceAccount {
+        let made_up = key_file(provider);
+        let file = settings.service_account_file().unwrap_or(&made_up);
+        line(
+            text,
+            &format!("service-account = {{ file = {} }}", quoted(file)),
+        );
+        return;
+    }
+    let id = settings.client_id.as_deref();
+    let id = id.filter(|id| !super::registration::is_sample(id));
+    key(
+        text,
+        "client-id",
+        id.unwrap_or("<the id of your registration>"),
+    );
+    match settings.secret() {
+        Secret::Text(secret) => key(text, "client-secret", secret),
+        Secret::ByHand => {
+            let file = quoted(&secret_file(provider));
+            line(text, &format!("client-secret = {{ file = {file} }}"));
+        }
+        Secret::None | Secret::Sample => {}
+    }
+    if let (Some(certificate), Some(private)) = (&settings.certificate, &settings.key) {
+        line(text, &certificate_line(certificate, private));
+    }
+}
+
+fn listener_table(text: &mut String, listener: &Listener<'_>, plan: &Plan<'_>) {
+    let server = listener.server;
+    line(text, &format!("\n# [{}]", plain(&server.section)));
+    if listener.port != server.port {
+        line(
+            text,
+            &format!(
+                "# Port {} serves another provider, and a listener serves one.",
+                server.port
+            ),
+        );
+    }
+    line(text, "[[listener]]");
+    key(text, "protocol", server.protocol.word());
+    // A listener is made for a provider of the plan.
+    key(text, "provider", &plan.providers[listener.provider].name);
+    let (addresses, _) = listener.addresses();
+    let addresses: Vec<_> = addresses
+        .iter()
+        .map(|address| quoted(&address.to_string()))
+        .collect();
+    line(text, &format!("listen = [{}]", addresses.join(", ")));
+    if let Some(tls) = &server.tls {
+        key(
+            text,
+            "tls",
+            if tls.is_starttls {
+                "starttls"
+            } else {
+                "implicit"
+            },
+        );
+        line(text, &certificate_line(&tls.certificate, &tls.key));
+    }
+}
+
+fn account_table(text: &mut String, mailbox: &Mailbox<'_>, plan: &Plan<'_>) {
+    let section = &mailbox.account.section;
+    // All domains at once have no form here.
+    let open = if section == "@" { "# " } else { "" };
+    line(text, &format!("\n{open}[[account]]"));
+    line(
+        text,
+        &format!("{open}address = {}", quoted(&address(section))),
+    );
+    line(
+        text,
+        &format!(
+            "{open}provider = {}",
+            quoted(&plan.providers[mailbox.provider].name)
+        ),
+    );
+}
+
+/// Servers that nobody would use: they need a registration first, so they stand in comments.
+fn idle(text: &mut String, servers: &[&Server]) {
+    line(
+        text,
+        "\n# No account uses these servers. With a registration at their provider, they would be:",
+    );
+    for server in servers {
+        let site = super::known::Site::of(&server.host);
+        let listener = Listener {
+            server,
+            provider: 0,
+            port: server.port,
+        };
+        let addresses: Vec<_> = listener
+            .addresses()
+            .0
+            .iter()
+            .map(|address| quoted(&address.to_string()))
+            .collect();
+        line(text, &format!("#\n# [provider.{}]", site.name()));
+        match site.preset() {
+            Some(preset) => line(text, &format!("# preset = {}", quoted(preset))),
+            None => line(text, "# authorize-url = \"…\"\n# token-url = \"…\""),
+        }
+        line(text, "# client-id = \"…\"");
+        if !site.is_usual(
+            server.protocol,
+            &server.host,
+            server.upstream_port,
+            server.upstream_tls,
+        ) {
+            line(text, &format!("# {}", endpoint(server)));
+        }
+        line(
+            text,
+            &format!(
+                "#\n# [[listener]]\n# protocol = {}",
+                quoted(server.protocol.word())
+            ),
+        );
+        line(
+            text,
+            &format!(
+                "# provider = {}\n# listen = [{}]",
+                quoted(&site.name()),
+                addresses.join(", ")
+            ),
+        );
+    }
+}
+
+/// `imap = { host = "…", … }`
+pub fn endpoint(server: &Server) -> String {
+    let tls = match server.upstream_tls {
+        UpstreamTls::Implicit => "implicit",
+        UpstreamTls::StartTls => "starttls",
+    };
+    let (word, host) = (server.protocol.word(), quoted(&server.host));
+    format!(
+        "{word} = {{ host = {host}, port = {}, tls = {} }}",
+        server.upstream_port,
+        quoted(tls)
+    )
+}
+
+fn certificate_line(certificate: &str, private: &str) -> String {
+    format!(
+        "certificate = {{ file = {}, key = {{ file = {} }} }}",
+        quoted(certificate),
+        quoted(private)
+    )
+}
+
+fn key(text: &mut String, key: &str, value: &str) {
+    line(
+        text,
+        &Zeroizing::new(format!("{key} = {}", *Zeroizing::new(quoted(value)))),
+    );
+}
+
+fn line(text: &mut String, line: &str) {
+    // Writing into memory cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// A text for a comment, which ends with its line.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}

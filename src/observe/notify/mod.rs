@@ -1,0 +1,199 @@
+//! Tells people what they have to know: an account that needs somebody, and what will end. Nobody should find out from missing mail.
+//!
+//! `watch` decides what is news, `deliver` brings it to people; here the two meet what is wrong now. Every notice is in the log too,
+//! whether `[notify]` is configured or not.
+
+mod deliver;
+mod watch;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Provider;
+use crate::failure::Cause;
+use crate::status::{AccountLine, Sources, Status};
+use crate::token::life::State;
+
+pub use deliver::{DeliveryError, Messenger};
+pub use watch::{Ending, Event, Notice, Trouble, Watch};
+
+/// How often everything is looked at.
+const LOOK: Duration = Duration::from_secs(10);
+/// How long after a delivery that failed it is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+/// What the state folder's file is called.
+const KEPT: &str = "notices.json";
+/// What the provider or the network may mend by itself.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Looks at the accounts until it is stopped, and tells people what is news.
+pub struct Notifier {
+    watch: Watch,
+    kept: PathBuf,
+}
+
+impl Notifier {
+    /// Goes on where the last run stopped. A file that cannot be read costs no more than a notice that people have heard already.
+    pub fn new(state_dir: &Path) -> Self {
+        let kept = state_dir.join(KEPT);
+        let watch = match std::fs::read(&kept) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                tracing::warn!(file = %kept.display(), %error, "what people have heard already cannot be read; they may hear it again");
+                Watch::default()
+            }),
+            Err(_) => Watch::default(), // nothing was told yet
+        };
+        Self { watch, kept }
+    }
+
+    /// Watches `sources` and tells by `messenger`, which changes with the configuration.
+    pub async fn run(
+        mut self,
+        sources: Receiver<Arc<Sources>>,
+        messenger: Receiver<Arc<Messenger>>,
+        stop: CancellationToken,
+    ) {
+        let mut rest = LOOK;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(rest) => {}
+            }
+            let (sources, messenger) = (sources.borrow().clone(), messenger.borrow().clone());
+            // Looks into the vault.
+            let looking = tokio::task::spawn_blocking(move || {
+                (sources.status(), endings(&providers(&sources)))
+            });
+            let Ok((status, mut endings)) = looking.await else {
+                continue; // a panic there is told by its own message
+            };
+            endings.extend(sign_in_endings(&status));
+            rest = match self.tell(&status, &endings, &messenger).await {
+                Ok(()) => LOOK,
+                Err(error) => {
+                    tracing::warn!(%error, "a notice was not delivered; it is tried again in a minute");
+                    TRY_AGAIN
+                }
+            };
+        }
+    }
+
+    async fn tell(
+        &mut self,
+        status: &Status,
+        endings: &[Ending],
+        messenger: &Messenger,
+    ) -> Result<(), DeliveryError> {
+        let mut watch = self.watch.clone();
+        let news = watch.look(Timestamp::now(), &troubles(status), endings);
+        if watch == self.watch {
+            return Ok(());
+        }
+        if !news.is_empty() {
+            messenger.deliver(&news).await?;
+        }
+        for notice in &news {
+            match notice.event {
+                Event::Over => tracing::info!(subject = notice.subject, "{}", notice.text()),
+                _ => tracing::warn!(subject = notice.subject, "{}", notice.text()),
+            }
+        }
+        self.watch = watch;
+        if let Err(error) = self.keep() {
+            tracing::warn!(file = %self.kept.display(), %error, "cannot keep what people were told; after a restart they may hear it again");
+        }
+        Ok(())
+    }
+
+    /// A small file of no secrets, replaced whole.
+    fn keep(&self) -> io::Result<()> {
+        let folder = self.kept.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer(&mut file, &self.watch)?;
+        file.persist(&self.kept)?;
+        Ok(())
+    }
+}
+
+fn providers(sources: &Sources) -> Vec<Arc<Provider>> {
+    let mut providers: Vec<Arc<Provider>> = Vec::new();
+    for account in &sources.accounts {
+        if providers
+            .iter()
+            .all(|known| known.name != account.provider.name)
+        {
+            providers.push(Arc::clone(&account.provider));
+        }
+    }
+    providers
+}
+
+/// What is wrong with the accounts.
+fn troubles(status: &Status) -> Vec<Trouble> {
+    status.accounts.iter().filter_map(trouble).collect()
+}
+
+fn trouble(line: &AccountLine) -> Option<Trouble> {
+    let token = &line.token;
+    let told = |text: &Option<String>| text.clone().unwrap_or_default();
+    if token.state != State::Ok {
+        return Some(Trouble {
+            subject: line.account.clone(),
+            kind: token.state.word().to_owned(),
+            since: token.since,
+            patience: match token.state {
+                State::Retrying => PATIENCE,
+                _ => SignedDuration::ZERO,
+            },
+            reason: told(&token.reason),
+            remedy: told(&token.remedy).replace("ACCOUNT", &line.account),
+        });
+    }
+    // The token is good, and the mail server does not take it: no mail moves either.
+    let lasting = [Cause::Refused, Cause::Config].map(Cause::code);
+    let failure = line.figures.last_failure.as_ref()?;
+    let is_lasting = lasting.contains(&failure.code.as_str());
+    is_lasting.then(|| Trouble {
+        subject: line.account.clone(),
+        kind: "login-failing".to_owned(),
+        since: failure.at,
+        patience: SignedDuration::ZERO,
+        reason: format!("{} {}", failure.code, failure.detail),
+        remedy: format!("Run: mailwicket doctor {}", line.account),
+    })
+}
+
+/// What of the registrations will end.
+fn endings(providers: &[Arc<Provider>]) -> Vec<Ending> {
+    let secret = |provider: &Arc<Provider>| {
+        let day = provider.client_secret_expires?;
+        let at = day.to_zoned(TimeZone::UTC).ok()?.timestamp();
+        Some(Ending {
+            subject: format!("client-secret of provider {}", provider.name),
+            at,
+            remedy:
+                "Make a new one at the provider, put it in its place, and set client-secret-expires"
+                    .into(),
+        })
+    };
+    providers.iter().filter_map(secret).collect()
+}
+
+/// Which sign-ins will end, where the provider says so.
+fn sign_in_endings(status: &Status) -> Vec<Ending> {
+    let ending = |line: &AccountLine| {
+        Some(Ending {
+            subject: format!("sign-in of {}", line.account),
+            at: line.token.sign_in_expires_at?,
+            remedy: format!("Sign in again: mailwicket authorize {}", line.account),
+        })
+    };
+    status.accounts.iter().filter_map(ending).collect()
+}

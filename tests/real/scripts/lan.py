@@ -1,0 +1,79 @@
+"""mailwicket seen from a network, in a network namespace of its own: BINARY CONFIG. Two addresses stand for two machines."""
+
+import socket
+import ssl
+import subprocess
+import sys
+
+binary, config = sys.argv[1:]
+SERVER, SCANNER, STRANGER = "10.9.8.1", "10.9.8.7", "10.9.8.8"
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+
+ip("link", "set", "lo", "up")
+for address in (SERVER, SCANNER, STRANGER):
+    ip("address", "add", address + "/32", "dev", "lo")
+
+daemon = subprocess.Popen([binary, "--config", config, "run"], stderr=subprocess.PIPE, text=True)
+ports = {}
+while len(ports) < 2:
+    line = daemon.stderr.readline()
+    assert line, "the daemon has ended"
+    words = line.split()
+    if words[0] == "listening":
+        ports[words[-1]] = int(words[2].rsplit(":", 1)[1])
+
+
+class Program:
+    """A mail program on the machine `source`."""
+
+    def __init__(self, source, mode, trust=None):
+        self.socket = socket.create_connection((SERVER, ports[mode]), 10, (source, 0))
+        self.lines = self.socket.makefile("rb")
+        if trust:
+            self.secure(trust)
+
+    def secure(self, trust):
+        self.socket = trust.wrap_socket(self.socket, server_hostname=SERVER)
+        self.lines = self.socket.makefile("rb")
+
+    def hear(self):
+        return self.lines.readline().decode().strip()
+
+    def ask(self, command):
+        self.socket.sendall(command.encode() + b"\r\n")
+        return self.hear()
+
+
+def says(what):
+    print(what, flush=True)
+
+
+LOGIN = "a LOGIN nobody wrong"
+
+try:
+    says("stranger none: " + Program(STRANGER, "tls=none").hear())
+    for mode in ("tls=none", "tls=auto"):
+        scanner = Program(SCANNER, mode)
+        says(f"scanner {mode}: {scanner.hear()} {scanner.ask(LOGIN)}")
+    stranger = Program(STRANGER, "tls=auto")
+    says(f"stranger auto: {stranger.hear()} {stranger.ask(LOGIN)}")
+    ca = subprocess.run([binary, "--config", config, "ca", "export"], check=True, capture_output=True, text=True)
+    trust = ssl.create_default_context(cadata=ca.stdout)
+    # By an address that nobody has written down anywhere.
+    stranger = Program(STRANGER, "tls=auto", trust)
+    says(f"stranger tls: {stranger.hear()} {stranger.ask(LOGIN)}")
+    stranger = Program(STRANGER, "tls=auto")
+    stranger.hear()
+    says("stranger asks: " + stranger.ask("s STARTTLS"))
+    stranger.secure(trust)
+    says("stranger starttls: " + stranger.ask(LOGIN))
+finally:
+    daemon.terminate()
+    for line in daemon.stderr:
+        if "turned away" in line:
+            says("log: " + line.strip())
+    daemon.wait(30)

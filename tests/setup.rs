@@ -1,0 +1,290 @@
+//! `mailwicket setup`, answered through standard input as a person would.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const CLIENT: &str = "11111111-2222-3333-4444-555555555555";
+
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+/// A child that does not outlive a test that fails.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("conf").join("mailwicket.toml")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailwicket"));
+        command
+            .args(words)
+            .args(["--color", "never", "--config"])
+            .arg(self.config());
+        command
+            .arg("--state-dir")
+            .arg(self.folder.path().join("state"));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// A command with these lines as its input, to its end.
+    fn run(&self, words: &[&str], lines: &[&str]) -> Output {
+        let mut child = self.command(words).spawn().expect("mailwicket");
+        let mut input = child.stdin.take().expect("piped");
+        // It may end before it has read everything.
+        let _ = input.write_all((lines.join("\n") + "\n").as_bytes());
+        drop(input);
+        child.wait_with_output().expect("it ends")
+    }
+
+    fn setup(&self, lines: &[&str]) -> Output {
+        self.run(&["setup"], lines)
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.config()).expect("a configuration")
+    }
+
+    fn table(&self) -> toml::Table {
+        self.text().parse().expect("TOML")
+    }
+
+    fn passes_the_check(&self) {
+        let checked = self.run(&["check"], &[]);
+        let words = words(&checked);
+        assert!(checked.status.success(), "{}\n{words}", self.text());
+        assert!(!words.contains("warning"), "{words}");
+    }
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[cfg(unix)]
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).expect("a file").permissions().mode() & 0o777
+}
+
+#[test]
+fn a_mailbox_of_an_organisation_needs_few_answers() {
+    let bench = Bench::new();
+    let answers = [
+        "alice@contoso.com",
+        "microsoft",
+        "person",
+        "contoso.onmicrosoft.com",
+        CLIENT,
+        "",
+        "",
+        "",
+        "2587",
+        "",
+        "yes",
+        "no",
+    ];
+    let output = bench.setup(&answers);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert!(output.stdout.is_empty());
+    bench.passes_the_check();
+    let table = bench.table();
+    let provider = &table["provider"]["microsoft"];
+    assert_eq!(provider["preset"].as_str(), Some("microsoft"));
+    assert_eq!(provider["tenant"].as_str(), Some("contoso.onmicrosoft.com"));
+    assert!(provider.get("client-secret").is_none());
+    let listen: Vec<_> = table["listener"]
+        .as_array()
+        .expect("two")
+        .iter()
+        .map(|listener| listener["listen"][0].as_str().expect("an address"))
+        .collect();
+    assert_eq!(listen, ["127.0.0.1:1143", "127.0.0.1:2587"]);
+    assert_eq!(
+        table["account"][0]["address"].as_str(),
+        Some("alice@contoso.com")
+    );
+    assert!(bench.text().matches("\n# ").count() >= 4, "with comments");
+    let words = words(&output);
+    for next in [
+        "password add alice@contoso.com",
+        "authorize alice@contoso.com",
+        "doctor alice@contoso.com",
+    ] {
+        assert!(words.contains(next), "{words}");
+    }
+    #[cfg(unix)]
+    assert_eq!(mode(&bench.config()), 0o644, "no secret is in it");
+}
+
+#[test]
+fn a_secret_goes_into_a_file_of_its_own_and_is_never_shown() {
+    let bench = Bench::new();
+    // Google is suggested for the address.
+    let answers = [
+        "carol@gmail.com",
+        "",
+        "1-abc.apps.googleusercontent.com",
+        "s3cret-google",
+        "imap",
+        "",
+        "",
+        "yes",
+        "yes",
+        "no",
+    ];
+    let output = bench.setup(&answers);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    bench.passes_the_check();
+    let provider = &bench.table()["provider"]["google"];
+    assert_eq!(
+        provider["client-secret"]["file"].as_str(),
+        Some("google.secret")
+    );
+    let secret = bench.config().with_file_name("google.secret");
+    assert_eq!(
+        fs::read_to_string(&secret).expect("a secret"),
+        "s3cret-google"
+    );
+    assert!(!bench.text().contains("s3cret") && !words(&output).contains("s3cret"));
+    #[cfg(unix)]
+    assert_eq!((mode(&secret), mode(&bench.config())), (0o600, 0o644));
+}
+
+#[test]
+fn a_secret_in_the_file_closes_it_to_others() {
+    let bench = Bench::new();
+    let answers = [
+        "alarms@contoso.com",
+        "microsoft",
+        "application",
+        "contoso.onmicrosoft.com",
+        CLIENT,
+        "s3cret-app",
+        "smtp",
+        "",
+        "",
+        "yes",
+        "no",
+        "no",
+    ];
+    let output = bench.setup(&answers);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    bench.passes_the_check();
+    let provider = &bench.table()["provider"]["microsoft"];
+    assert_eq!(provider["flow"].as_str(), Some("client-credentials"));
+    assert_eq!(provider["client-secret"].as_str(), Some("s3cret-app"));
+    assert!(!words(&output).contains("s3cret"));
+    #[cfg(unix)]
+    assert_eq!(mode(&bench.config()), 0o600);
+}
+
+#[test]
+fn what_does_not_pass_the_check_is_asked_again() {
+    let bench = Bench::new();
+    let first = ["erin@outlook.com", "", "your-client-id", "", "imap", "", ""];
+    let second = ["", "", CLIENT, "", "imap smtp", "", "", "", "yes", "no"];
+    let output = bench.setup(&[&first[..], &second].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert!(
+        words(&output).contains("this client id is a sample"),
+        "{}",
+        words(&output)
+    );
+    bench.passes_the_check();
+    let table = bench.table();
+    assert_eq!(
+        table["account"][0]["address"].as_str(),
+        Some("erin@outlook.com")
+    );
+    assert_eq!(
+        table["provider"]["outlook"]["tenant"].as_str(),
+        Some("consumers")
+    );
+}
+
+#[test]
+fn nothing_is_overwritten_and_no_answer_is_no_file() {
+    let bench = Bench::new();
+    let output = bench.setup(&["alice@contoso.com", "microsoft"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(words(&output).contains("answers ended"));
+    assert!(!bench.config().exists());
+    fs::create_dir_all(bench.config().parent().expect("a folder")).expect("made");
+    fs::write(bench.config(), "# mine\n").expect("written");
+    let other = bench.config().with_file_name("other.toml");
+    let answers = [
+        "carol@gmail.com",
+        "",
+        "1-abc",
+        "",
+        "imap",
+        "",
+        "",
+        other.to_str().expect("UTF-8"),
+        "yes",
+        "no",
+    ];
+    let output = bench.setup(&answers);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert_eq!(bench.text(), "# mine\n");
+    assert!(other.exists());
+}
+
+#[test]
+fn it_goes_on_to_the_password_and_the_sign_in() {
+    let bench = Bench::new();
+    let answers = [
+        "dave@example.com",
+        "other",
+        "",
+        "http://127.0.0.1:9/authorize",
+        "http://127.0.0.1:9/token",
+        "openid email mail",
+        "app",
+        "",
+        "imap",
+        "localhost",
+        "",
+        "",
+        "yes",
+        "yes",
+    ];
+    let mut child = Guarded(bench.command(&["setup"]).spawn().expect("mailwicket"));
+    let mut input = child.0.stdin.take().expect("piped");
+    input
+        .write_all((answers.join("\n") + "\n").as_bytes())
+        .expect("it reads");
+    let mut lines = BufReader::new(child.0.stdout.take().expect("piped")).lines();
+    let password = lines.next().expect("a line").expect("text");
+    assert!(
+        password.len() >= 12 && !password.contains(' '),
+        "{password}"
+    );
+    let url = lines.next().expect("a line").expect("text");
+    assert!(url.starts_with("http://127.0.0.1:9/authorize?"), "{url}");
+    assert!(url.contains("login_hint=dave%40example.com"), "{url}");
+    drop(child);
+    bench.passes_the_check();
+}
