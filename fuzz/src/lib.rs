@@ -8,11 +8,16 @@
 //! in `corpus`.
 
 pub mod config;
+pub mod first_reply;
 pub mod framing;
+pub mod hello;
+pub mod import;
 pub mod pair;
+pub mod proxy;
 pub mod sasl;
 pub mod script;
 pub mod segmentation;
+pub mod senders;
 pub mod session;
 pub mod setting;
 pub mod vault;
@@ -22,13 +27,18 @@ pub mod visit;
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus.
-pub const ALL: [(&str, Target); 8] = [
+pub const ALL: [(&str, Target); 13] = [
     ("config", config::run),
+    ("first_reply", first_reply::run),
     ("framing", framing::run),
+    ("hello", hello::run),
     ("imap", session::imap),
+    ("import", import::run),
     ("pop3", session::pop3),
+    ("proxy", proxy::run),
     ("sasl", sasl::run),
     ("segmentation", segmentation::run),
+    ("senders", senders::run),
     ("smtp", session::smtp),
     ("vault", vault::run),
 ];
