@@ -6,7 +6,7 @@
 pub mod ca;
 mod gather;
 mod handshake;
-mod hello;
+pub mod hello;
 pub mod own;
 mod server;
 mod stream;

@@ -199,6 +199,12 @@ impl House {
             .unwrap()
     }
 
+    /// Descriptors that the program has open.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        fs::read_dir(folder).unwrap().count()
+    }
+
     fn proc(&self, file: &str) -> Vec<u8> {
         fs::read(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }

@@ -23,4 +23,5 @@ mod proxied;
 mod refusals;
 mod relaying;
 mod secrecy;
+mod storms;
 mod strangers;

@@ -381,3 +381,12 @@ fn what_has_neither_servers_nor_accounts_is_no_configuration() {
         assert!(convert(text, "x").is_err(), "{text:?}");
     }
 }
+
+#[test]
+fn control_characters_of_the_file_drive_no_terminal() {
+    let account = ACCOUNT.replace("alice", "al\u{1b}[2Jice");
+    let import = import(&format!("{SERVER}{account}"));
+    let report: Vec<String> = import.notes.iter().map(Note::to_string).collect();
+    assert!(report.iter().any(|note| note.contains("al\\u{1b}[2Jice")));
+    assert!(!report.concat().contains(char::is_control), "{report:?}");
+}
