@@ -118,6 +118,29 @@ fn beyond_all_sessions_nobody_is_let_in() {
     }
 }
 
+#[test]
+fn whoever_says_good_bye_and_stays_keeps_nobody_out() {
+    let limit = "[limits]\nsessions = 3\nbefore-login = 1";
+    for (protocol, good_bye) in [
+        (Protocol::Imap, "a LOGOUT\r\n"),
+        (Protocol::Pop3, "QUIT\r\n"),
+        (Protocol::Smtp, "QUIT\r\n"),
+    ] {
+        let (upstream, house) = house(protocol, limit);
+        let mut staying = Vec::new();
+        for _ in 0..5 {
+            let mut stranger = house.visit();
+            greets(&mut stranger, protocol);
+            stranger.says(good_bye);
+            stranger.hears_out();
+            staying.push(stranger);
+        }
+        drop(staying);
+        upstream.is_done();
+        house.close();
+    }
+}
+
 /// What somebody hears for whom there is no place.
 fn full(protocol: Protocol) -> &'static str {
     match protocol {
