@@ -96,6 +96,7 @@ pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, 
     // The state until a login is large and short-lived: boxed, it costs nothing once the session is logged in.
     let admitting = Box::pin(async {
         let privacy = tokio::select! {
+            biased; // where there is no handshake, whoever has to go is still told so
             privacy = timed(Stage::Tls, doorstep::enter(&counter, &mut local, source)) => privacy?,
             () = evicted.cancelled() => return Err(End::EVICTED),
         };
