@@ -224,7 +224,8 @@ fn every_problem_is_cited_with_its_place() {
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\n[[account]]\naddress = 'A@B'\nprovider = 'good'", "5:11", "another account"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\n[[account]]\naddress = 'c@d'\nlogins = ['C', 'A@b']\nprovider = 'good'", "6:16", "belongs to the account `a@b` as well"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\npassword-hash = ['secret-password']", "4:18", "password hash is not taken"),
-        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nmax-upstream = { imap = 1 }", "4:16", "not in this version yet"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nmax-upstream = { imap = 0 }", "4:25", "a number from 1 to 1000000"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nmax-upstream = 'many'", "4:16", "a number, or a table"),
     ];
     let good = "\n[provider.good]\nclient-id = 'x'\nissuer = 'https://x'\nimap = { host = 'x' }\n";
     for (written, place, said) in cases {

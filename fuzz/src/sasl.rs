@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 const BOUNDS: Bounds = Bounds {
     line: 8192,
     failed_logins: 3,
+    octets: 64 * 1024,
 };
 /// Octets of the longest name and password.
 const FIELD: usize = 1024;

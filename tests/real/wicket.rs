@@ -167,9 +167,9 @@ impl Plan {
             let endpoint = format!("{{ host = \"{host}\", port = {port}, tls = \"{way}\" }}");
             writeln!(text, "{protocol} = {endpoint}").expect("a string");
         }
-        for protocol in PROTOCOLS {
+        for protocol in self.ports.keys() {
             let table = "provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]";
-            let smtp = if protocol == "smtp" {
+            let smtp = if *protocol == "smtp" {
                 &self.smtp_listener
             } else {
                 ""
@@ -298,12 +298,13 @@ impl Wicket {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Guarded(command.spawn().expect("the binary runs"));
         let said = Arc::new(Mutex::new(String::new()));
-        collect(process.0.stderr.take().expect("piped"), Arc::clone(&said));
+        let all_said = collect(process.0.stderr.take().expect("piped"), Arc::clone(&said));
         let mut lines = BufReader::new(process.0.stdout.take().expect("piped")).lines();
         let mut line = || lines.next().expect("a line").expect("text");
         assert!(line().starts_with("http"), "an address comes first");
         person(&line());
         let status = process.0.wait().expect("it ends");
+        all_said.join().expect("its words");
         let said = said.lock().expect("nobody panics with it").clone();
         (status.success(), said)
     }
@@ -472,14 +473,15 @@ impl Daemon {
 }
 
 /// Keeps what the daemon says, line by line.
-fn collect(stderr: ChildStderr, words: Arc<Mutex<String>>) {
+/// Ends when the process has said everything.
+fn collect(stderr: ChildStderr, words: Arc<Mutex<String>>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             let mut words = words.lock().expect("nobody panics with it");
             words.push_str(&line);
             words.push('\n');
         }
-    });
+    })
 }
 
 /// `… listening imap 127.0.0.1:1143 provider=lab`

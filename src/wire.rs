@@ -1,4 +1,4 @@
-//! Lines and blocks over a stream, with bounds in size and time.
+//! Lines and blocks over a stream, with bounds in size and time. The path does not use it.
 
 use std::io;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// How long a client may be silent (RFC 3501 §5.4 asks for 30 minutes at least).
-pub(super) const IDLE: Duration = Duration::from_secs(35 * 60);
+pub(crate) const IDLE: Duration = Duration::from_secs(35 * 60);
 /// How long a client may take to read what was written.
 const WRITE: Duration = Duration::from_secs(60);
 /// Octets read at once.
 const CHUNK: usize = 16 * 1024;
 
 /// One connection.
-pub(super) struct Wire<S> {
+pub(crate) struct Wire<S> {
     stream: S,
     /// What was read and not yet taken.
     buffer: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Wire<S> {
 
 /// What came in place of a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// A line.
     Whole(Vec<u8>),
     /// More than the bound without an end; the connection is of no use any more.
@@ -32,20 +32,28 @@ pub(super) enum Line {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
             buffer: Vec::new(),
         }
     }
 
+    /// A connection of which something was read already.
+    pub(crate) fn with_early(stream: S, early: &[u8]) -> Self {
+        Self {
+            stream,
+            buffer: early.to_vec(),
+        }
+    }
+
     /// The stream, and whether something of it was read already.
-    pub(super) fn into_parts(self) -> (S, bool) {
+    pub(crate) fn into_parts(self) -> (S, bool) {
         (self.stream, !self.buffer.is_empty())
     }
 
     /// The next line, which ends with CRLF or a bare LF, of `most` octets. Nothing is lost if it is dropped while it waits.
-    pub(super) async fn line(&mut self, most: usize) -> io::Result<Line> {
+    pub(crate) async fn line(&mut self, most: usize) -> io::Result<Line> {
         Ok(match self.line_with_end(most).await? {
             Line::Whole(mut line) => {
                 line.pop();
@@ -59,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The same, with its end, which the bound does not count.
-    pub(super) async fn line_with_end(&mut self, most: usize) -> io::Result<Line> {
+    pub(crate) async fn line_with_end(&mut self, most: usize) -> io::Result<Line> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
@@ -78,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Exactly `count` octets.
-    pub(super) async fn block(&mut self, count: usize) -> io::Result<Vec<u8>> {
+    pub(crate) async fn block(&mut self, count: usize) -> io::Result<Vec<u8>> {
         while self.buffer.len() < count {
             if !self.fill().await? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -88,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(std::mem::replace(&mut self.buffer, rest))
     }
 
-    pub(super) async fn send(&mut self, octets: impl AsRef<[u8]>) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, octets: impl AsRef<[u8]>) -> io::Result<()> {
         let sending = async {
             self.stream.write_all(octets.as_ref()).await?;
             self.stream.flush().await
@@ -99,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Ends it politely. The client may be gone already, which is as good.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let _ = timeout(WRITE, self.stream.shutdown()).await;
     }
 
