@@ -31,6 +31,10 @@ pub fn run(data: &[u8]) {
         // The octets of a literal are counted, so there the line ends are not ours to change.
         if protocol != Protocol::Imap || !data.contains(&b'{') {
             let with_cr = serve(protocol, &with_crs(data));
+            // Their line ends are what makes the first octets a header of the PROXY protocol.
+            if with_cr.ending == Some(Ending::ProxyHeader) {
+                continue;
+            }
             assert_eq!(
                 (&seen.said, &seen.logins, seen.ending),
                 (&with_cr.said, &with_cr.logins, with_cr.ending),

@@ -350,7 +350,8 @@ impl SenderGuard {
             None => self.out_of_step(),
             Some(Owed::Mail) => (self.has_sender, self.has_recipient) = (is_yes, false),
             Some(Owed::Recipient) => self.has_recipient |= is_yes && self.has_sender,
-            Some(Owed::Data) => {
+            // Behind a 421 there is nothing to invite to.
+            Some(Owed::Data) if self.mode == Mode::Invitation => {
                 self.mode = match code {
                     b"354" => Mode::Data(At::Start { is_clean: true }),
                     _ => Mode::Command,
@@ -358,7 +359,7 @@ impl SenderGuard {
             }
             Some(Owed::End) => (self.has_sender, self.has_recipient) = (false, false),
             Some(Owed::Chunk) => self.has_recipient &= is_yes,
-            Some(Owed::Other) => {}
+            Some(Owed::Data | Owed::Other) => {}
         }
     }
 

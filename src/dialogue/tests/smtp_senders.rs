@@ -347,6 +347,10 @@ fn nothing_goes_up_behind_a_good_bye() {
         .down("421 going down\r\n")
         .up("x\r\n.\r\nMAIL FROM:<b@x.y>\r\n");
     session.is_permitted().passes("");
+    let mut session = Session::new(&["a@x.y"]);
+    session.up("MAIL FROM:<a@x.y>\r\nDATA\r\n").passed.clear();
+    session.down("421 going down\r\n").up("lost\r\n");
+    session.down("354 go on\r\n").up("x\r\n").passes("");
 }
 
 // ---- properties
