@@ -2,23 +2,22 @@
 
 pub mod proxy;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proxy::{Header, HeaderError};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::config::Limits;
+use crate::failure::Cause;
+use crate::places::{Full, Places, Unknown};
 use crate::session::{self, Counter};
 use crate::stage::Stage;
 
@@ -73,76 +72,6 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     listen().map_err(|source| BindError { address, source })
 }
 
-/// How many may be there at once.
-#[derive(Clone)]
-pub struct Places {
-    strangers: Arc<Semaphore>,
-    sessions: Arc<Semaphore>,
-    per_source: usize,
-    /// Connections that have not logged in, by source.
-    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// The place of a connection that has not logged in; it is free again when this is dropped.
-pub struct Stranger {
-    _permit: OwnedSemaphorePermit,
-    source: IpAddr,
-    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// The place of a connection whose source a proxy has yet to tell. It counts among all, and for no source: a proxy carries many.
-struct Unknown {
-    permit: OwnedSemaphorePermit,
-    session: OwnedSemaphorePermit,
-}
-
-impl Places {
-    /// Places as the configuration allows them.
-    pub fn new(limits: &Limits) -> Self {
-        Self {
-            strangers: Arc::new(Semaphore::new(limits.before_login)),
-            sessions: Arc::new(Semaphore::new(limits.sessions)),
-            per_source: limits.before_login_per_source,
-            sources: Arc::default(),
-        }
-    }
-
-    fn take(&self) -> Option<Unknown> {
-        let session = Arc::clone(&self.sessions).try_acquire_owned().ok()?;
-        let permit = Arc::clone(&self.strangers).try_acquire_owned().ok()?;
-        Some(Unknown { permit, session })
-    }
-
-    /// The place of a connection whose source is known, unless it has too many.
-    fn settle(&self, place: Unknown, source: IpAddr) -> Option<(Stranger, OwnedSemaphorePermit)> {
-        let Unknown { permit, session } = place;
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = sources.entry(source).or_default();
-        if *count >= self.per_source {
-            return None;
-        }
-        *count += 1;
-        let stranger = Stranger {
-            _permit: permit,
-            source,
-            sources: Arc::clone(&self.sources),
-        };
-        Some((stranger, session))
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = sources.entry(self.source) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-    }
-}
-
 /// Where connections come in at one address.
 #[derive(Clone)]
 pub struct Door {
@@ -185,7 +114,7 @@ impl Door {
         }
         let place = self.places.take();
         match (place, counter.listener.is_proxy(peer.ip())) {
-            (Some(place), true) => {
+            (Ok(place), true) => {
                 let door = self.clone();
                 self.tasks
                     .spawn(door.introduce(counter, local, peer, place));
@@ -205,13 +134,14 @@ impl Door {
         let header = tokio::select! {
             header = timeout(HEADER, proxy::read(&mut local)) => header,
             () = self.close.cancelled() => return,
+            () = place.evicted() => return,
         };
         let protocol = counter.listener.protocol;
         match header {
-            Ok(Ok(Header::For(source))) => self.welcome(counter, local, source, Some(place)),
+            Ok(Ok(Header::For(source))) => self.welcome(counter, local, source, Ok(place)),
             // It speaks for itself, or for somebody without an address.
             Ok(Ok(Header::Local | Header::Unknown)) => {
-                self.welcome(counter, local, proxy, Some(place));
+                self.welcome(counter, local, proxy, Ok(place));
             }
             Ok(Err(HeaderError::Silent)) => {
                 tracing::debug!(stage = %Stage::Accept, %protocol, %proxy, "the proxy left without a word, as health checks do");
@@ -231,15 +161,23 @@ impl Door {
         counter: Arc<Counter>,
         local: TcpStream,
         source: SocketAddr,
-        place: Option<Unknown>,
+        place: Result<Unknown, Full>,
     ) {
         let span = tracing::info_span!("session", protocol = %counter.listener.protocol, %source);
         let settled = place.and_then(|place| self.places.settle(place, source.ip()));
-        let Some((stranger, session)) = settled else {
-            tracing::warn!(parent: &span, stage = %Stage::Accept, "too many connections; turned away");
-            self.tasks
-                .spawn(async move { session::turn_away(&counter, local).await });
-            return;
+        let (stranger, session) = match settled {
+            Ok(places) => places,
+            Err(full) => {
+                tracing::warn!(parent: &span, stage = %Stage::Accept, code = Cause::Limit.code(), limit = full.limit, "too many connections; turned away");
+                // In a flood, most are closed without a word.
+                if let Some(farewell) = self.places.farewell() {
+                    self.tasks.spawn(async move {
+                        session::turn_away(&counter, local).await;
+                        drop(farewell);
+                    });
+                }
+                return;
+            }
         };
         let served = async move {
             session::serve(counter, local, source, stranger).await;

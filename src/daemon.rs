@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{self, BindError, Door, Places};
+use crate::accept::{self, BindError, Door};
+use crate::caps::Caps;
 use crate::config::{Config, Listener};
 use crate::control::Control;
 use crate::dial::Dialler;
@@ -22,6 +23,7 @@ use crate::dialogue::Bounds;
 use crate::observe::Counters;
 use crate::observe::notify::{Messenger, Notifier};
 use crate::password::Passwords;
+use crate::places::Places;
 use crate::profiles::Profiles;
 use crate::protocol::Protocol;
 use crate::session::Counter;
@@ -31,6 +33,10 @@ use crate::tls::ca::{self, CaError};
 use crate::tls::{self, CertificateError, Terms, TlsError};
 use crate::token::Tokens;
 use crate::vault::{Vault, VaultError};
+
+/// Octets that a mail program may send before it is logged in, in all: a hundred times what it needs. It ends those who keep a
+/// connection busy and never come to the point.
+const OCTETS_BEFORE_LOGIN: usize = 64 * 1024;
 
 /// How long sessions get to notice that they were closed.
 const LAST: Duration = Duration::from_secs(1);
@@ -94,6 +100,7 @@ pub struct Daemon {
     house: House,
     open: Vec<Open>,
     places: Places,
+    caps: Arc<Caps>,
     tasks: TaskTracker,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -137,6 +144,7 @@ impl Daemon {
     /// [`StartError`]; nothing is left running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let places = Places::new(&config.limits);
+        let caps = Arc::new(Caps::new(config.limits.sessions_per_account));
         let house = House::build(config, None)?;
         let state = claim(&house.config.state_dir)?;
         let mut daemon = Self {
@@ -144,6 +152,7 @@ impl Daemon {
             house,
             open: Vec::new(),
             places,
+            caps,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
@@ -229,6 +238,7 @@ impl Daemon {
                         at,
                         Arc::new(self.counter(
                             listener,
+                            self.open[at].bound,
                             terms,
                             Arc::clone(&self.open[at].counters),
                         )?),
@@ -267,7 +277,7 @@ impl Daemon {
             source,
         })?;
         let counters = Arc::new(Counters::default());
-        let counter = self.counter(listener, terms, Arc::clone(&counters))?;
+        let counter = self.counter(listener, bound, terms, Arc::clone(&counters))?;
         let counter = watch::Sender::new(Arc::new(counter));
         let close = self.stop.child_token();
         let door = Door {
@@ -289,12 +299,14 @@ impl Daemon {
     fn counter(
         &self,
         listener: &Arc<Listener>,
+        bound: SocketAddr,
         terms: &Arc<Terms>,
         counters: Arc<Counters>,
     ) -> Result<Counter, StartError> {
         let House { config, .. } = &self.house;
         Ok(Counter {
             listener: Arc::clone(listener),
+            bound,
             terms: Arc::clone(terms),
             dialler: self.house.dialler(listener)?,
             passwords: Arc::clone(&self.house.passwords),
@@ -304,8 +316,10 @@ impl Daemon {
             bounds: Bounds {
                 line: config.limits.line_before_login,
                 failed_logins: config.limits.failed_logins,
+                octets: OCTETS_BEFORE_LOGIN,
             },
             counters,
+            caps: Arc::clone(&self.caps),
             stop: self.stop.clone(),
             kill: self.kill.clone(),
         })
@@ -320,6 +334,7 @@ impl Daemon {
             done,
             ..
         } = &self.house;
+        self.caps.adopt(&config.accounts);
         self.tasks
             .spawn(passwords.uses().clone().keep(done.clone()));
         self.tasks
@@ -379,13 +394,19 @@ impl House {
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;
         // What is known of tokens lives on with the vault they are kept in: a rotated one that could not be written yet, and what
         // the provider said about asking again.
-        let former = former.filter(|former| former.keeps_in(&config));
-        let tokens = former.map_or_else(
+        let same_vault = former.filter(|former| former.keeps_in(&config));
+        let tokens = same_vault.map_or_else(
             || Tokens::new(vault.clone(), config.timeouts.token),
             |former| former.tokens.clone(),
         );
-        let passwords = Passwords::new(&config.accounts, vault.clone());
         let passwords = match former {
+            Some(former) => former.passwords.renewed(&config.accounts, vault.clone()),
+            None => {
+                let failures = config.limits.failed_logins_per_minute;
+                Passwords::new(&config.accounts, vault.clone(), failures)
+            }
+        };
+        let passwords = match same_vault {
             Some(former) => passwords.after(&former.passwords),
             None => passwords,
         };

@@ -17,7 +17,7 @@ use crate::accept;
 use crate::config::egress::Proxy;
 use crate::config::{Egress, Endpoint, Timeouts, UpstreamTls};
 use crate::dialogue::{
-    self, LoggedIn, Login, Profile, Upstream, UpstreamEvent, UpstreamFailureKind,
+    self, LoggedIn, Login, Profile, Upstream, UpstreamEvent, UpstreamFailure, UpstreamFailureKind,
 };
 use crate::driver;
 use crate::egress::{self, EgressError};
@@ -106,18 +106,12 @@ impl Dialler {
     pub async fn converse(&self, socket: Socket, name: Option<&str>) -> Result<Dialled, Failure> {
         let limit = self.timeouts.upstream_login;
         let begun = Instant::now();
-        let (stream, machine, profile) =
-            timeout(limit, self.greet(socket, name))
-                .await
-                .map_err(|_| {
-                    self.failure("the server did not finish its greeting in time; if it waits for TLS from the first byte, as on ports 993, 995 and 465, set tls = \"implicit\"".to_owned())
-                })??;
-        Ok(Dialled {
-            stream,
-            machine,
-            profile,
-            rest: limit.saturating_sub(begun.elapsed()),
-        })
+        let greeted = async { self.hear(self.encrypt(socket, name).await?).await };
+        let mut dialled = timeout(limit, greeted)
+            .await
+            .map_err(|_| self.slow_greeting())??;
+        dialled.rest = limit.saturating_sub(begun.elapsed());
+        Ok(dialled)
     }
 
     /// Only asks what the server can do; no credential is used.
@@ -149,21 +143,11 @@ impl Dialler {
             Some(proxy) => (&proxy.host, proxy.port),
             None => (&self.endpoint.host, self.endpoint.port),
         };
-        let lookup = timeout(self.timeouts.connect, lookup_host((host.as_str(), port))).await;
-        let addresses: Vec<SocketAddr> = match lookup {
-            Ok(Ok(addresses)) => by_turns(addresses),
-            Ok(Err(error)) => {
-                return Err(self.unreached(format!("cannot resolve {host}: {error}")));
-            }
-            Err(_) => return Err(self.unreached(format!("cannot resolve {host} in time"))),
-        };
-        match addresses.is_empty() {
-            true => Err(self.failure(format!("{host} has no address"))),
-            false => {
-                self.known.keep(&addresses);
-                Ok(addresses)
-            }
-        }
+        let addresses = resolve(host, port, self.timeouts.connect)
+            .await
+            .map_err(|reason| self.unreached(reason))?;
+        self.known.keep(&addresses);
+        Ok(addresses)
     }
 
     /// Connects to the first address that answers; every failure is in the error.
@@ -208,22 +192,13 @@ impl Dialler {
     }
 
     async fn connect_to(&self, address: SocketAddr) -> io::Result<Socket> {
-        let connected = TcpStream::connect(address).await;
-        let tcp = match self.proxy() {
-            Some(_) => {
-                connected.map_err(|error| io::Error::other(EgressError::Unreachable(error)))?
-            }
-            None => connected?,
-        };
-        tcp.set_nodelay(true)?;
-        accept::keep_alive(&tcp)?;
         let Endpoint { host, port, .. } = &self.endpoint;
-        let tcp = match self.proxy() {
-            Some(proxy) => egress::open(proxy, tcp, host, *port)
-                .await
-                .map_err(io::Error::other)?,
-            None => tcp,
-        };
+        let tcp = reach(address, self.proxy(), host, *port).await?;
+        self.wrap(tcp).await
+    }
+
+    /// Secures a fresh connection at once where TLS begins with the first byte.
+    pub(crate) async fn wrap(&self, tcp: TcpStream) -> io::Result<Socket> {
         match self.endpoint.tls {
             UpstreamTls::Implicit => Ok(Socket::Secured(Box::new(self.secure(tcp).await?))),
             UpstreamTls::StartTls => Ok(Socket::Clear(tcp)),
@@ -243,31 +218,49 @@ impl Dialler {
             .await
     }
 
-    /// From the first octet of the server to its list of capabilities, over TLS.
-    async fn greet(
+    /// From the first octet of the server to the end of the handshake. It sets no limit of time: the caller has one.
+    pub(crate) async fn encrypt(
         &self,
         socket: Socket,
         name: Option<&str>,
-    ) -> Result<(UpstreamStream, Box<dyn Upstream>, Profile), Failure> {
+    ) -> Result<Encrypted, Failure> {
         let mut machine = dialogue::upstream(self.protocol, self.endpoint.tls, &nonce()?, name);
-        let mut stream = match socket {
+        let stream = match socket {
             Socket::Secured(stream) => *stream,
             Socket::Clear(mut tcp) => match self.advance(&mut *machine, &mut tcp).await? {
                 UpstreamEvent::StartTls => {
-                    let stream = self
-                        .secure(tcp)
-                        .await
-                        .map_err(|error| self.failure(explain(&error)))?;
+                    let secured = self.secure(tcp).await;
+                    let stream = secured
+                        .map_err(|error| self.failure(explain(&error)).remedied(advice(&error)))?;
                     machine.tls_started();
                     stream
                 }
                 event => return Err(self.unexpected(event)),
             },
         };
+        Ok(Encrypted { stream, machine })
+    }
+
+    /// Hears the list of capabilities over TLS. It sets no limit of time: the caller has one.
+    pub(crate) async fn hear(&self, encrypted: Encrypted) -> Result<Dialled, Failure> {
+        let Encrypted {
+            mut stream,
+            mut machine,
+        } = encrypted;
         match self.advance(&mut *machine, &mut stream).await? {
-            UpstreamEvent::Ready(profile) => Ok((stream, machine, profile)),
+            UpstreamEvent::Ready(profile) => Ok(Dialled {
+                stream,
+                machine,
+                profile,
+                rest: self.timeouts.upstream_login,
+            }),
             event => Err(self.unexpected(event)),
         }
+    }
+
+    /// What is said where the list did not come in time.
+    pub(crate) fn slow_greeting(&self) -> Failure {
+        self.failure("the server did not finish its greeting in time; if it waits for TLS from the first byte, as on ports 993, 995 and 465, set tls = \"implicit\"".to_owned())
     }
 
     async fn advance<S>(
@@ -288,7 +281,7 @@ impl Dialler {
     fn unexpected(&self, event: UpstreamEvent) -> Failure {
         match event {
             UpstreamEvent::Failed(failure) => {
-                let mut told = self.failure(failure.detail);
+                let mut told = self.failure(failure.detail).remedied(failure.remedy);
                 if failure.kind == UpstreamFailureKind::Busy {
                     told.cause = Cause::Busy;
                 }
@@ -317,6 +310,47 @@ impl Dialler {
     }
 }
 
+/// The addresses of a host, in the order in which they are tried; in words, why there are none.
+pub(crate) async fn resolve(
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> Result<Vec<SocketAddr>, String> {
+    match timeout(limit, lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => {
+            let addresses = by_turns(addresses);
+            match addresses.is_empty() {
+                true => Err(format!("{host} has no address")),
+                false => Ok(addresses),
+            }
+        }
+        Ok(Err(error)) => Err(format!("cannot resolve {host}: {error}")),
+        Err(_) => Err(format!("cannot resolve {host} in time")),
+    }
+}
+
+/// A TCP connection with `host`: to `address`, which is the proxy's where there is one.
+pub(crate) async fn reach(
+    address: SocketAddr,
+    proxy: Option<&Proxy>,
+    host: &str,
+    port: u16,
+) -> io::Result<TcpStream> {
+    let connected = TcpStream::connect(address).await;
+    let tcp = match proxy {
+        Some(_) => connected.map_err(|error| io::Error::other(EgressError::Unreachable(error)))?,
+        None => connected?,
+    };
+    tcp.set_nodelay(true)?;
+    accept::keep_alive(&tcp)?;
+    match proxy {
+        Some(proxy) => egress::open(proxy, tcp, host, port)
+            .await
+            .map_err(io::Error::other),
+        None => Ok(tcp),
+    }
+}
+
 /// Addresses with their families by turns, as the system ordered them: where one family leads nowhere, the other comes soon
 /// (RFC 8305 §4).
 fn by_turns(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
@@ -333,6 +367,19 @@ fn by_turns(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     ordered
 }
 
+/// A connection over TLS, and the machine that led there.
+pub(crate) struct Encrypted {
+    stream: UpstreamStream,
+    machine: Box<dyn Upstream>,
+}
+
+impl Encrypted {
+    /// What TLS knows of the connection.
+    pub(crate) fn tls(&self) -> &rustls::ClientConnection {
+        self.stream.get_ref().1
+    }
+}
+
 /// A connected socket.
 pub enum Socket {
     /// Before STARTTLS.
@@ -342,17 +389,25 @@ pub enum Socket {
 }
 
 /// What a proxy did not do, if that is what failed.
-fn of_proxy(error: &io::Error) -> Option<&EgressError> {
+pub(crate) fn of_proxy(error: &io::Error) -> Option<&EgressError> {
     error.get_ref()?.downcast_ref()
 }
 
 /// A failure of a socket or a handshake, with what to do about it where that is known.
 fn explain(error: &io::Error) -> String {
+    match advice(error) {
+        Some(advice) => format!("{error} ({advice})"),
+        None => error.to_string(),
+    }
+}
+
+/// What to do about a failure of a socket or a handshake, where that is known.
+pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     use rustls::{CertificateError as Bad, Error};
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Error>());
-    let advice = match tls {
+    Some(match tls {
         Some(Error::InvalidCertificate(Bad::UnknownIssuer)) => {
             "nobody trusted has signed its certificate; if a firewall inspects TLS or the server has a private CA, name that CA with `ca-file`"
         }
@@ -375,10 +430,9 @@ fn explain(error: &io::Error) -> String {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
                 "it was cut off during the handshake, by the server or a firewall"
             }
-            _ => return error.to_string(),
+            _ => return None,
         },
-    };
-    format!("{error} ({advice})")
+    })
 }
 
 /// A login that did not succeed.
@@ -417,15 +471,17 @@ impl Dialled {
             () = std::future::ready(()) => {}
         }
         self.machine.login(login);
-        let failure = |cause, reason: String| {
+        let failure = |cause, told: UpstreamFailure| {
             let server = format!("{}:{}", login.host, login.port);
-            Failure::new(
-                Stage::Login,
-                cause,
-                format!("{server} as {}: {reason}", login.identity),
-            )
+            let detail = format!("{server} as {}: {}", login.identity, told.detail);
+            Failure::new(Stage::Login, cause, detail).remedied(told.remedy)
         };
-        let other = |reason: String| LoginFailure::Other(failure(Cause::Upstream, reason));
+        let other = |reason: String| {
+            LoginFailure::Other(failure(
+                Cause::Upstream,
+                UpstreamFailure::unavailable(reason),
+            ))
+        };
         let answer = timeout(
             self.rest,
             driver::advance(&mut *self.machine, &mut self.stream),
@@ -435,13 +491,13 @@ impl Dialled {
             Ok(Ok(Some(UpstreamEvent::LoggedIn(logged_in)))) => Ok((self.stream, logged_in)),
             Ok(Ok(Some(UpstreamEvent::Failed(told)))) => Err(match told.kind {
                 UpstreamFailureKind::TokenRefused => {
-                    LoginFailure::TokenRefused(failure(Cause::Refused, told.detail))
+                    LoginFailure::TokenRefused(failure(Cause::Refused, told))
                 }
-                UpstreamFailureKind::Forbidden => {
-                    LoginFailure::Other(failure(Cause::Config, told.detail))
+                UpstreamFailureKind::Forbidden => LoginFailure::Other(failure(Cause::Config, told)),
+                UpstreamFailureKind::Busy => LoginFailure::Other(failure(Cause::Busy, told)),
+                UpstreamFailureKind::Unavailable => {
+                    LoginFailure::Other(failure(Cause::Upstream, told))
                 }
-                UpstreamFailureKind::Busy => LoginFailure::Other(failure(Cause::Busy, told.detail)),
-                UpstreamFailureKind::Unavailable => other(told.detail),
             }),
             Ok(Ok(Some(event))) => Err(other(format!("the conversation went astray: {event:?}"))),
             Ok(Ok(None)) => Err(other(

@@ -85,6 +85,10 @@ pub struct Failure {
     pub cause: Cause,
     /// What exactly happened and what to do next, for the administrator.
     pub detail: String,
+    /// What the log says in place of the cause's code, where the mail program must not know.
+    log_code: Option<&'static str>,
+    /// What to do next once more, where it is known apart from what happened.
+    pub remedy: Option<String>,
 }
 
 impl Failure {
@@ -94,7 +98,41 @@ impl Failure {
             stage,
             cause,
             detail: detail.into(),
+            log_code: None,
+            remedy: None,
         }
+    }
+
+    /// The same for the mail program, and under another code in the log.
+    pub fn logged_as(mut self, code: &'static str) -> Self {
+        self.log_code = Some(code);
+        self
+    }
+
+    /// The short code for the log.
+    pub fn log_code(&self) -> &'static str {
+        self.log_code.unwrap_or(self.cause.code())
+    }
+
+    /// The same, knowing which end of `detail` says what to do next.
+    pub fn remedied(mut self, remedy: Option<&str>) -> Self {
+        self.remedy = remedy
+            .filter(|remedy| !remedy.is_empty())
+            .map(str::to_owned);
+        self
+    }
+
+    /// `detail` without the remedy.
+    pub fn happened(&self) -> &str {
+        let Some(remedy) = &self.remedy else {
+            return &self.detail;
+        };
+        let sentence = || self.detail.strip_suffix(remedy)?.strip_suffix(". ");
+        let in_brackets = || {
+            let rest = self.detail.strip_suffix(')')?.strip_suffix(remedy)?;
+            rest.strip_suffix(" (")
+        };
+        sentence().or_else(in_brackets).unwrap_or(&self.detail)
     }
 }
 
@@ -105,3 +143,20 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_apart_from_what_to_do() {
+        let failure = |detail: &str| {
+            Failure::new(Stage::Token, Cause::Config, detail).remedied(Some("Mend it (soon)"))
+        };
+        assert_eq!(failure("no. (Mend it (soon))").happened(), "no.");
+        assert_eq!(failure("no. Mend it (soon)").happened(), "no");
+        assert_eq!(failure("something else").happened(), "something else");
+        let plain = Failure::new(Stage::Token, Cause::Config, "no (yet)").remedied(Some(""));
+        assert_eq!((plain.happened(), &plain.remedy), ("no (yet)", &None));
+    }
+}

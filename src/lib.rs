@@ -14,6 +14,7 @@ pub mod session;
 
 // The path. `login` is the upstream half of `dialogue`, driven by `dial`.
 pub mod accept;
+pub mod places;
 
 pub mod tls;
 
@@ -28,6 +29,7 @@ pub mod dial;
 pub mod relay;
 
 // What the stages use.
+pub mod caps;
 pub mod driver;
 pub mod egress;
 pub mod oauth;
@@ -35,9 +37,14 @@ pub mod pool;
 pub mod profiles;
 pub mod vault;
 
+// Conversations in lines, for what stands beside the path.
+mod talk;
+mod wire;
+
 // Words that everybody shares.
 pub mod failure;
 pub mod protocol;
+pub mod source;
 pub mod stage;
 
 // The house around the path.

@@ -224,7 +224,8 @@ fn every_problem_is_cited_with_its_place() {
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\n[[account]]\naddress = 'A@B'\nprovider = 'good'", "5:11", "another account"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\n[[account]]\naddress = 'c@d'\nlogins = ['C', 'A@b']\nprovider = 'good'", "6:16", "belongs to the account `a@b` as well"),
         ("[[account]]\naddress = 'a@b'\nprovider = 'good'\npassword-hash = ['secret-password']", "4:18", "password hash is not taken"),
-        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nmax-upstream = { imap = 1 }", "4:16", "not in this version yet"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nmax-upstream = { imap = 0 }", "4:25", "a number from 1 to 1000000"),
+        ("[[account]]\naddress = 'a@b'\nprovider = 'good'\nmax-upstream = 'many'", "4:16", "a number, or a table"),
     ];
     let good = "\n[provider.good]\nclient-id = 'x'\nissuer = 'https://x'\nimap = { host = 'x' }\n";
     for (written, place, said) in cases {
@@ -903,6 +904,31 @@ fn whom_a_listener_is_made_for_and_turns_away_is_warned_of() {
     assert!(!words.contains("allow-plaintext-from"), "{words}");
     let words = warned(&Place::with(&smtp("proxy-protocol-from = '10.0.0.5'")));
     assert!(words.contains("what its proxy passes on"), "{words}");
+}
+
+#[test]
+fn a_proxy_that_may_send_without_a_login_is_warned_of() {
+    let smtp = |from: &str| {
+        let more = format!(
+            "without-login = {{ account = 'a@x', from = ['{from}'] }}\n\
+             allow-plaintext-from = '192.168.1.0/24'\nproxy-protocol-from = ['192.168.1.5']\n"
+        );
+        let text = listening(&more)
+            .replace("tls = 'auto'\n", "")
+            .replace("imap", "smtp");
+        warned(&Place::with(
+            &(text + "\n[[account]]\naddress = 'a@x'\nprovider = 'good'\n"),
+        ))
+    };
+    for from in ["192.168.1.5", "192.168.1.0/28"] {
+        let words = smtp(from);
+        assert!(
+            words.contains("whomever the proxy does not name"),
+            "{words}"
+        );
+    }
+    let words = smtp("192.168.1.20");
+    assert!(!words.contains("whomever"), "{words}");
 }
 
 #[test]

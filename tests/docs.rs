@@ -7,6 +7,7 @@ use std::process::Command;
 
 use mailwicket::cli::man::{self, Page};
 use mailwicket::dialogue::{NOT_IN_CLEAR, TLS_FIRST};
+use mailwicket::doctor::Step;
 use mailwicket::failure::Cause;
 
 fn document(name: &str) -> String {
@@ -100,6 +101,17 @@ fn every_key_that_the_program_reads_is_documented() {
     );
 }
 
+#[test]
+fn every_step_of_doctor_is_explained() {
+    let troubleshooting = document("docs/troubleshooting.md");
+    let commands = code_words(&document("docs/commands.md"));
+    for step in Step::ALL {
+        let row = format!("\n| `{}` | ", step.word());
+        assert!(troubleshooting.contains(&row), "{row}");
+        assert!(commands.contains(step.word()), "{}", step.word());
+    }
+}
+
 /// The words of a manual page, without the escapes of its language.
 fn manual(page: Page) -> String {
     let source = man::page(page).expect("a page");
@@ -183,6 +195,8 @@ fn every_short_code_is_in_the_troubleshooting_page_with_its_replies() {
         "MW-PROXY",
         TLS_FIRST,
         NOT_IN_CLEAR,
+        mailwicket::password::THROTTLED,
+        "MW-ABORTED",
     ] {
         assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
     }
@@ -247,6 +261,7 @@ fn links_between_the_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "docs/configuration.md",
+        "docs/logging.md",
         "docs/providers.md",
     ] {
         let text = document(name);

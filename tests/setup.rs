@@ -94,13 +94,14 @@ fn a_mailbox_of_an_organisation_needs_few_answers() {
     let answers = [
         "alice@contoso.com",
         "microsoft",
-        "person",
+        "browser",
         "contoso.onmicrosoft.com",
         CLIENT,
         "",
         "",
         "",
         "2587",
+        "",
         "",
         "yes",
         "no",
@@ -145,9 +146,11 @@ fn a_secret_goes_into_a_file_of_its_own_and_is_never_shown() {
     let answers = [
         "carol@gmail.com",
         "",
+        "",
         "1-abc.apps.googleusercontent.com",
         "s3cret-google",
         "imap",
+        "",
         "",
         "",
         "yes",
@@ -178,11 +181,12 @@ fn a_secret_in_the_file_closes_it_to_others() {
     let answers = [
         "alarms@contoso.com",
         "microsoft",
-        "application",
+        "secret",
         "contoso.onmicrosoft.com",
         CLIENT,
         "s3cret-app",
         "smtp",
+        "",
         "",
         "",
         "yes",
@@ -203,8 +207,17 @@ fn a_secret_in_the_file_closes_it_to_others() {
 #[test]
 fn what_does_not_pass_the_check_is_asked_again() {
     let bench = Bench::new();
-    let first = ["erin@outlook.com", "", "your-client-id", "", "imap", "", ""];
-    let second = ["", "", CLIENT, "", "imap smtp", "", "", "", "yes", "no"];
+    let first = [
+        "erin@outlook.com",
+        "",
+        "",
+        "your-client-id",
+        "imap",
+        "",
+        "",
+        "",
+    ];
+    let second = ["", "", "", CLIENT, "imap smtp", "", "", "", "", "yes", "no"];
     let output = bench.setup(&[&first[..], &second].concat());
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     assert!(
@@ -219,8 +232,8 @@ fn what_does_not_pass_the_check_is_asked_again() {
         Some("erin@outlook.com")
     );
     assert_eq!(
-        table["provider"]["outlook"]["tenant"].as_str(),
-        Some("consumers")
+        table["provider"]["microsoft-personal"]["preset"].as_str(),
+        Some("microsoft-personal")
     );
 }
 
@@ -237,9 +250,11 @@ fn nothing_is_overwritten_and_no_answer_is_no_file() {
     let answers = [
         "carol@gmail.com",
         "",
+        "",
         "1-abc",
         "",
         "imap",
+        "",
         "",
         "",
         other.to_str().expect("UTF-8"),
@@ -253,11 +268,136 @@ fn nothing_is_overwritten_and_no_answer_is_no_file() {
 }
 
 #[test]
+fn mail_programs_on_other_machines_get_tls() {
+    let bench = Bench::new();
+    let answers = [
+        "alice@contoso.com",
+        "microsoft",
+        "device",
+        "contoso.onmicrosoft.com",
+        CLIENT,
+        "",
+        "imap",
+        "",
+        "others",
+        "",
+        "yes",
+        "no",
+    ];
+    let output = bench.setup(&answers);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    bench.passes_the_check();
+    let table = bench.table();
+    let listener = &table["listener"][0];
+    assert_eq!(listener["tls"].as_str(), Some("auto"));
+    assert_eq!(listener["listen"][0].as_str(), Some("0.0.0.0:1143"));
+    assert_eq!(listener["listen"][1].as_str(), Some("[::]:1143"));
+    let provider = &table["provider"]["microsoft"];
+    assert_eq!(provider["flow"].as_str(), Some("device-code"));
+    assert!(words(&output).contains("ca export"), "{}", words(&output));
+}
+
+#[test]
+fn who_takes_no_tokens_or_has_no_registration_is_told_before_the_questions() {
+    let bench = Bench::new();
+    let output = bench.setup(&["alice@gmx.de", "bob@yahoo.com", "", "no"]);
+    let words = words(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(
+        words.contains("GMX, WEB.DE and 1&1 take no tokens"),
+        "{words}"
+    );
+    assert!(words.contains("application form"), "{words}");
+    assert!(!words.contains("Client id"), "{words}");
+    assert!(!bench.config().exists());
+}
+
+#[test]
+fn applications_prove_themselves_with_files() {
+    let bench = Bench::new();
+    let certificate = [
+        "alarms@contoso.com",
+        "microsoft",
+        "certificate",
+        "contoso.onmicrosoft.com",
+        CLIENT,
+        "app.pem",
+        "app.key",
+        "smtp",
+        "",
+        "",
+        "",
+        "yes",
+        "no",
+    ];
+    let output = bench.setup(&certificate);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let provider = &bench.table()["provider"]["microsoft"];
+    assert_eq!(provider["flow"].as_str(), Some("client-credentials"));
+    assert_eq!(provider["certificate"]["file"].as_str(), Some("app.pem"));
+    assert_eq!(
+        provider["certificate"]["key"]["file"].as_str(),
+        Some("app.key")
+    );
+    assert!(bench.run(&["check"], &[]).status.success());
+    let bench = Bench::new();
+    let service = [
+        "carol@workspace.example",
+        "google",
+        "service-account",
+        "workspace.json",
+        "imap",
+        "",
+        "",
+        "",
+        "yes",
+        "no",
+    ];
+    let output = bench.setup(&service);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let provider = &bench.table()["provider"]["google"];
+    assert_eq!(provider["flow"].as_str(), Some("service-account"));
+    assert_eq!(
+        provider["service-account"]["file"].as_str(),
+        Some("workspace.json")
+    );
+    assert!(provider.get("client-id").is_none());
+    assert!(bench.run(&["check"], &[]).status.success());
+}
+
+#[test]
+fn a_region_is_guessed_and_only_what_the_provider_serves_is_offered() {
+    let bench = Bench::new();
+    // Zoho has one way to sign in, and no server that takes tokens for sending.
+    let answers = [
+        "dave@zohomail.eu",
+        "",
+        "",
+        "1000.ABC",
+        "s3cret-zoho",
+        "smtp",
+        "imap",
+        "",
+        "",
+        "",
+        "yes",
+        "yes",
+        "no",
+    ];
+    let output = bench.setup(&answers);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    bench.passes_the_check();
+    let provider = &bench.table()["provider"]["zoho"];
+    assert_eq!(provider["region"].as_str(), Some("eu"));
+}
+
+#[test]
 fn it_goes_on_to_the_password_and_the_sign_in() {
     let bench = Bench::new();
     let answers = [
         "dave@example.com",
         "other",
+        "",
         "",
         "http://127.0.0.1:9/authorize",
         "http://127.0.0.1:9/token",
@@ -266,6 +406,7 @@ fn it_goes_on_to_the_password_and_the_sign_in() {
         "",
         "imap",
         "localhost",
+        "",
         "",
         "",
         "yes",

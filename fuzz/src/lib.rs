@@ -8,7 +8,11 @@
 //! in `corpus`.
 
 pub mod config;
+pub mod first_reply;
 pub mod framing;
+pub mod hello;
+pub mod import;
+pub mod pair;
 pub mod proxy;
 pub mod sasl;
 pub mod script;
@@ -23,10 +27,13 @@ pub mod visit;
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus.
-pub const ALL: [(&str, Target); 10] = [
+pub const ALL: [(&str, Target); 13] = [
     ("config", config::run),
+    ("first_reply", first_reply::run),
     ("framing", framing::run),
+    ("hello", hello::run),
     ("imap", session::imap),
+    ("import", import::run),
     ("pop3", session::pop3),
     ("proxy", proxy::run),
     ("sasl", sasl::run),

@@ -1,130 +1,152 @@
-//! Headers of the PROXY protocol, as anybody may send them who can reach the port.
+//! Headers of the PROXY protocol, and everything that is none.
 //!
-//! What a header says is read here once more, word by word. Of every header that is found, each shorter piece is a part of one that
-//! asks for no octet beyond it, so nothing behind a header is ever read with it; and what follows makes no difference.
+//! What the octets are is decided at one length and never again: before it a header is incomplete, behind it nothing counts, and nobody
+//! is asked for octets behind a header's end. Both versions are read here once more, from the specification, with indices.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
-use mailwicket::accept::proxy::{Found, Header, find};
+use mailwicket::accept::proxy::{self, Found, Header, HeaderError};
 
-/// The beginning of version 2 (§2.2).
-const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Octets of the longest header of version 1, with its end (§2.1).
-const LONGEST_LINE: usize = 107;
-/// Octets behind the fixed part of version 2 that a proxy of ours may send.
-const MOST: usize = 4096;
+/// Octets of the longest header that is taken.
+const LONGEST: usize = 16 + 4096;
 
-/// Any octets, as the first that somebody says.
+/// Any octets, as the first of a connection.
 pub fn run(data: &[u8]) {
-    let found = find(data);
+    let found = proxy::find(data);
     match found {
         Found::Whole(header, length) => {
-            assert_eq!(expected(data), Some((header, length)));
-            assert_eq!(find(&data[..length]), found, "what follows matters");
-            (0..length).for_each(|most| is_part(&data[..most], length));
+            assert_eq!(read(data), Some((header, length)));
+            is_canonical(header);
         }
-        Found::Part(missing) => {
-            assert_eq!(expected(data), None);
-            (0..data.len()).for_each(|most| is_part(&data[..most], data.len() + missing));
-            for octet in *b"\n 0" {
-                let more = [data, &vec![octet; missing.max(1) - 1]].concat();
-                let is_whole = matches!(find(&more), Found::Whole(..));
-                assert!(!is_whole, "less was missing than it said");
-            }
+        Found::Part(_) => {
+            assert!(data.len() < LONGEST, "a bound that is none");
+            assert_eq!(read(data), None);
         }
-        Found::Nothing => assert_eq!(expected(data), None),
+        Found::Nothing => assert_eq!(read(data), None),
     }
-    assert_eq!(read(data), found, "what was asked for bit by bit");
+    is_decided_once(data, found);
+    arrives(data, found);
+}
+
+/// A mapped address is the IPv4 address, or the rules for sources would miss it.
+fn is_canonical(header: Header) {
+    if let Header::For(address) = header {
+        assert_eq!(address.ip(), address.ip().to_canonical());
+    }
+}
+
+/// Over all beginnings: incomplete, and then one verdict for ever.
+fn is_decided_once(data: &[u8], found: Found) {
+    let mut verdict = None;
+    for length in 0..data.len().min(LONGEST + 16) {
+        match (proxy::find(&data[..length]), verdict) {
+            (Found::Part(missing), None) => {
+                assert!(missing > 0, "more is needed, and nothing is missing");
+                if let Found::Whole(_, whole) = found {
+                    assert!(length + missing <= whole, "read beyond the header");
+                }
+            }
+            (other, None) => verdict = Some(other),
+            (other, Some(verdict)) => assert_eq!(other, verdict, "it depends on what follows"),
+        }
+        if let (Found::Whole(_, whole), Some(_)) = (found, verdict) {
+            assert!(length >= whole, "whole before its end");
+        }
+    }
+    if let Some(verdict) = verdict {
+        assert_eq!(found, verdict, "it depends on what follows");
+    }
     if !matches!(found, Found::Part(_)) {
-        for behind in [&b"\r\n"[..], SIGNATURE, b"\0\xff"] {
-            assert_eq!(
-                find(&[data, behind].concat()),
-                found,
-                "what follows matters"
-            );
+        assert_eq!(proxy::find(&[data, b"\r\n\r\n"].concat()), found);
+    }
+}
+
+/// From a connection the header is read, and not one octet behind it.
+fn arrives(data: &[u8], found: Found) {
+    let mut stream = data;
+    let outcome = {
+        let reading = pin!(proxy::read(&mut stream));
+        match reading.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => panic!("everything is there"),
         }
-    }
-}
-
-/// The beginning of a header of at least `length` octets asks for some of them and for none behind.
-fn is_part(beginning: &[u8], length: usize) {
-    match find(beginning) {
-        Found::Part(missing) => assert!((1..=length - beginning.len()).contains(&missing)),
-        other => panic!("{other:?} after {} of {length}", beginning.len()),
-    }
-}
-
-/// What comes of it if nothing is taken that was not asked for.
-fn read(data: &[u8]) -> Found {
-    let mut taken = 0;
-    loop {
-        match find(&data[..taken]) {
-            Found::Part(missing) if taken + missing <= data.len() => taken += missing,
-            Found::Part(_) => return find(data),
-            Found::Whole(header, length) => {
-                assert_eq!(length, taken, "octets behind the header were read");
-                return Found::Whole(header, length);
-            }
-            Found::Nothing => return Found::Nothing,
-        }
-    }
-}
-
-/// The header at the beginning, and its length.
-fn expected(data: &[u8]) -> Option<(Header, usize)> {
-    if data.starts_with(SIGNATURE) {
-        let length = usize::from(u16::from_be_bytes([*data.get(14)?, *data.get(15)?]));
-        let said = data.get(16..16 + length).filter(|_| length <= MOST)?;
-        return Some((binary(data[12], data[13], said)?, 16 + length));
-    }
-    let end = data.iter().take(LONGEST_LINE).position(|b| *b == b'\n')?;
-    let line = std::str::from_utf8(&data[..end]).ok()?.strip_suffix('\r')?;
-    let header = text(line).filter(|_| !line.contains('\r'))?;
-    Some((header, end + 1))
-}
-
-fn text(line: &str) -> Option<Header> {
-    let mut words = line.strip_prefix("PROXY ")?.split(' ');
-    let family = words.next()?;
-    let is_address = |word: &str| match family {
-        "TCP4" => word.parse::<Ipv4Addr>().is_ok(),
-        _ => word.parse::<Ipv6Addr>().is_ok(),
     };
-    let port = |word: &str| -> Option<u16> {
-        let is_number = word.bytes().all(|b| b.is_ascii_digit());
-        word.parse().ok().filter(|_| is_number)
+    match (found, outcome) {
+        (Found::Whole(header, length), Ok(same)) => {
+            assert_eq!(header, same);
+            assert_eq!(stream, &data[length..]);
+        }
+        (Found::Part(_), Err(HeaderError::Silent)) => assert!(data.is_empty()),
+        (Found::Part(_), Err(HeaderError::Broken(_))) => assert!(!data.is_empty()),
+        (Found::Nothing, Err(HeaderError::Other)) => {}
+        (found, outcome) => panic!("{found:?} was read as {outcome:?}"),
+    }
+}
+
+// ---- the same once more
+
+fn read(data: &[u8]) -> Option<(Header, usize)> {
+    version_1(data).or_else(|| version_2(data))
+}
+
+/// §2.1: a line of at most 107 octets.
+fn version_1(data: &[u8]) -> Option<(Header, usize)> {
+    let end = data.iter().position(|b| *b == b'\r')?;
+    if end + 2 > 107 || data.get(end + 1) != Some(&b'\n') || data[..end].contains(&b'\n') {
+        return None;
+    }
+    let line = std::str::from_utf8(&data[..end]).ok()?;
+    let words: Vec<&str> = line.split(' ').collect();
+    if words.first() != Some(&"PROXY") {
+        return None;
+    }
+    let header = match words.get(1).copied() {
+        Some("UNKNOWN") => Header::Unknown,
+        Some(family @ ("TCP4" | "TCP6")) if words.len() == 6 => {
+            let address = |word: &str| match family {
+                "TCP4" => word.parse().map(IpAddr::V4).ok(),
+                _ => word.parse().map(IpAddr::V6).ok(),
+            };
+            address(words[3])?;
+            words[5].parse::<u16>().ok()?;
+            from(address(words[2])?, words[4].parse().ok()?)
+        }
+        _ => return None,
     };
-    match (family, words.collect::<Vec<_>>().as_slice()) {
-        ("UNKNOWN", _) => Some(Header::Unknown),
-        ("TCP4" | "TCP6", [source, destination, from, to]) => {
-            port(to).filter(|_| is_address(source) && is_address(destination))?;
-            let source: IpAddr = source.parse().ok()?;
-            Some(of(source, port(from)?))
-        }
-        _ => None,
-    }
+    Some((header, end + 2))
 }
 
-fn binary(command: u8, family: u8, said: &[u8]) -> Option<Header> {
-    let port = |at: usize| Some(u16::from_be_bytes([*said.get(at)?, *said.get(at + 1)?]));
-    match (command, family) {
-        (0x20, _) => Some(Header::Local),
-        (0x21, 0x11) => {
-            port(10)?;
-            let source: [u8; 4] = said[..4].try_into().ok()?;
-            Some(of(source.into(), port(8)?))
-        }
-        (0x21, 0x21) => {
-            port(34)?;
-            let source: [u8; 16] = said[..16].try_into().ok()?;
-            Some(of(source.into(), port(32)?))
-        }
-        (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => Some(Header::Unknown),
-        _ => None,
+/// §2.2: a signature, four octets, and as many as they say.
+fn version_2(data: &[u8]) -> Option<(Header, usize)> {
+    let rest = data.strip_prefix(b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a")?;
+    let length = usize::from(*rest.get(2)?) * 256 + usize::from(*rest.get(3)?);
+    let body = rest.get(4..4 + length)?;
+    if length > 4096 {
+        return None;
     }
+    let port = |at: usize| Some(u16::from(*body.get(at)?) * 256 + u16::from(*body.get(at + 1)?));
+    let header = match (rest[0], rest[1]) {
+        (0x20, _) => Header::Local,
+        (0x21, 0x11) if length >= 12 => {
+            let octets: [u8; 4] = body[..4].try_into().ok()?;
+            from(Ipv4Addr::from(octets).into(), port(8)?)
+        }
+        (0x21, 0x21) if length >= 36 => {
+            let octets: [u8; 16] = body[..16].try_into().ok()?;
+            from(Ipv6Addr::from(octets).into(), port(32)?)
+        }
+        (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => Header::Unknown,
+        _ => return None,
+    };
+    Some((header, 16 + length))
 }
 
-/// An IPv4 address in IPv6's clothes is what it is.
-fn of(source: IpAddr, port: u16) -> Header {
-    Header::For(SocketAddr::new(source.to_canonical(), port))
+fn from(address: IpAddr, port: u16) -> Header {
+    let address = match address {
+        IpAddr::V6(mapped) => mapped.to_ipv4_mapped().map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
+    };
+    Header::For(SocketAddr::new(address, port))
 }

@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 const BOUNDS: Bounds = Bounds {
     line: 8192,
     failed_logins: 3,
+    octets: 64 * 1024,
 };
 /// Octets of the longest name and password.
 const FIELD: usize = 1024;
@@ -186,8 +187,10 @@ fn login(protocol: Protocol, input: &[u8]) -> Login {
                 };
             }
             Step::Event(LocalEvent::NeedProfile) => machine.profile(Ok(&Profile::default())),
+            Step::Event(event @ (LocalEvent::StartTls(_) | LocalEvent::Mail)) => {
+                panic!("{event:?} was not offered")
+            }
             Step::NeedInput | Step::Event(LocalEvent::Close(_)) => return Login::None,
-            Step::Event(other) => panic!("nobody asked for {other:?}"),
         }
     }
 }

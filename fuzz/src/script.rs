@@ -4,30 +4,33 @@
 //!
 //! ```text
 //! \xffL  the mail program says what follows, in one piece
+//! \xffC  the same, and if a handshake is about to begin, in clear before it
 //! \xffU  the mail server says what follows, when it is its turn
 //! \xffN  the mail server says what follows, on the next connection to it
 //! \xffI  the conversation with the mail program is interrupted; what follows begins with T, S or L: time-out, stop, limit
 //! ```
-//!
-//! An option is a letter, and each letter means something by itself; behind a `/` stand no letters but lengths ([`Script::cuts`]).
 
 use std::collections::VecDeque;
 
 use mailwicket::config::{MechanismChoice, UpstreamTls};
 use mailwicket::dialogue::{Interruption, Privacy};
+use mailwicket::protocol::Protocol;
 
 /// What the mail program does next.
 #[derive(Clone, Copy, Debug)]
 pub enum Local<'a> {
     Says(&'a [u8]),
+    SaysInClear(&'a [u8]),
     IsInterrupted(Interruption),
 }
 
 /// A session, written down.
 #[derive(Debug)]
 pub struct Script<'a> {
-    /// What stands before the first turn.
+    /// What stands before the first turn, up to a `/`. Each octet means something by itself, in any order.
     pub options: &'a [u8],
+    /// The octets behind that `/`: lengths in which something comes.
+    pub cuts: &'a [u8],
     /// The mail program's turns.
     pub local: VecDeque<Local<'a>>,
     /// The mail server's turns, for each connection to it.
@@ -39,14 +42,19 @@ impl<'a> Script<'a> {
     pub fn read(data: &'a [u8]) -> Self {
         let mut script = Self {
             options: data,
+            cuts: &[],
             local: VecDeque::new(),
             visits: VecDeque::from([VecDeque::new()]),
         };
         let marks: Vec<usize> = (0..data.len().saturating_sub(1))
-            .filter(|&at| data[at] == 0xff && b"LUNI".contains(&data[at + 1]))
+            .filter(|&at| data[at] == 0xff && b"LCUNI".contains(&data[at + 1]))
             .collect();
         if let Some(&first) = marks.first() {
             script.options = &data[..first];
+        }
+        if let Some(slash) = script.options.iter().position(|b| *b == b'/') {
+            script.cuts = &script.options[slash + 1..];
+            script.options = &script.options[..slash];
         }
         for (which, &at) in marks.iter().enumerate() {
             let end = marks.get(which + 1).copied().unwrap_or(data.len());
@@ -58,6 +66,7 @@ impl<'a> Script<'a> {
     fn turn(&mut self, whose: u8, said: &'a [u8]) {
         match whose {
             b'L' => self.local.push_back(Local::Says(said)),
+            b'C' => self.local.push_back(Local::SaysInClear(said)),
             b'I' => {
                 let interruption = match said.first() {
                     Some(b'S') => Interruption::Shutdown,
@@ -74,43 +83,44 @@ impl<'a> Script<'a> {
         }
     }
 
-    fn has(&self, option: u8) -> bool {
-        let letters = self.options.split(|b| *b == b'/').next();
-        letters.is_some_and(|letters| letters.contains(&option))
-    }
-
-    /// The lengths in which something comes.
-    pub fn cuts(&self) -> &'a [u8] {
-        let slash = self.options.iter().position(|b| *b == b'/');
-        slash.map_or(&[][..], |at| &self.options[at + 1..])
-    }
-
-    /// `O`, `R` or `S`: TLS is offered to the mail program, or required, or on already.
-    pub fn privacy(&self) -> Privacy {
-        match (self.has(b'O'), self.has(b'R'), self.has(b'S')) {
-            (true, _, _) => Privacy::Offered,
-            (_, true, _) => Privacy::Required,
-            (_, _, true) => Privacy::Secured,
-            _ => Privacy::Clear,
+    /// The first option, where one file is for one of three protocols: `i`, `p` or `s`.
+    pub fn protocol(&self) -> Protocol {
+        match self.options.first() {
+            Some(b'p') => Protocol::Pop3,
+            Some(b's') => Protocol::Smtp,
+            _ => Protocol::Imap,
         }
-    }
-
-    /// `W`: the mail program may send without a login.
-    pub fn is_waived(&self) -> bool {
-        self.has(b'W')
     }
 
     /// `t`: TLS begins with STARTTLS upstream.
     pub fn tls(&self) -> UpstreamTls {
-        match self.has(b't') {
+        match self.options.contains(&b't') {
             true => UpstreamTls::StartTls,
             false => UpstreamTls::Implicit,
         }
     }
 
+    /// How private the mail program's side is at first: `o`, STARTTLS is offered; `r`, it is required; `e`, all is encrypted.
+    pub fn privacy(&self) -> Privacy {
+        let known = [
+            (b'r', Privacy::Required),
+            (b'o', Privacy::Offered),
+            (b'e', Privacy::Secured),
+        ];
+        let chosen = known
+            .iter()
+            .find(|(letter, _)| self.options.contains(letter));
+        chosen.map_or(Privacy::Clear, |(_, privacy)| *privacy)
+    }
+
+    /// `w`: the mail program may send without a login.
+    pub fn is_waived(&self) -> bool {
+        self.options.contains(&b'w')
+    }
+
     /// `x` or `b`: only XOAUTH2 or OAUTHBEARER.
     pub fn mechanism(&self) -> MechanismChoice {
-        match (self.has(b'x'), self.has(b'b')) {
+        match (self.options.contains(&b'x'), self.options.contains(&b'b')) {
             (true, false) => MechanismChoice::Xoauth2,
             (false, true) => MechanismChoice::Oauthbearer,
             _ => MechanismChoice::Auto,

@@ -1,14 +1,16 @@
 //! What a machine says and does depends on the octets that come, never on how they are cut into segments.
 //!
 //! The options begin with the protocol: `i`, `p` or `s`. The octets behind a `/` are the lengths of the segments.
+//!
+//! One thing does depend on it: what comes together with STARTTLS is an injection, on both sides, and what comes behind it is not.
 
-use mailwicket::dialogue::{Ending, LocalEvent, LoggedIn, Step, local};
+use mailwicket::dialogue::{Ending, Local, LocalEvent, LoggedIn, Opening, Step, local};
 use mailwicket::failure::{Cause, Failure};
 use mailwicket::protocol::Protocol;
 use mailwicket::stage::Stage;
 use secrecy::ExposeSecret;
 
-use super::script::{Local, Script};
+use super::script::{self, Script};
 use super::setting::{ALICE, BOUNDS, PASSWORD, secret};
 use super::visit::{Cuts, Outcome, Visit};
 
@@ -22,34 +24,32 @@ struct Seen {
 /// A script, of which each side is played by itself.
 pub fn run(data: &[u8]) {
     let script = Script::read(data);
-    let protocol = match script.options.first() {
-        Some(b'p') => Protocol::Pop3,
-        Some(b's') => Protocol::Smtp,
-        _ => Protocol::Imap,
-    };
+    let protocol = script.protocol();
     mail_program(protocol, &script);
     mail_server(&secret(data), protocol, &script);
 }
 
 fn mail_program(protocol: Protocol, script: &Script<'_>) {
-    let says = |turn: &Local<'_>| match turn {
-        Local::Says(said) => said.to_vec(),
-        Local::IsInterrupted(_) => Vec::new(),
+    let says = |turn: &script::Local<'_>| match turn {
+        script::Local::Says(said) | script::Local::SaysInClear(said) => said.to_vec(),
+        script::Local::IsInterrupted(_) => Vec::new(),
     };
     let input = script.local.iter().map(says).collect::<Vec<_>>().concat();
-    let whole = serve(protocol, script, &input, Cuts::none());
-    for cuts in [Cuts::new(&[1]), Cuts::new(script.cuts())] {
-        let cut = serve(protocol, script, &input, cuts);
+    let serve = |cuts| serve(protocol, script, &input, cuts);
+    let whole = serve(Cuts::none());
+    for cuts in [Cuts::new(&[1]), Cuts::new(script.cuts)] {
+        let cut = serve(cuts);
         assert!(agree(&whole, &cut), "{whole:?}\n{cut:?}");
     }
 }
 
-/// Runs our server over `input`, with the program's one right password; a device that sends without one is let in at its second try.
+/// Runs our server over `input`, with the program's one right password.
 fn serve(protocol: Protocol, script: &Script<'_>, mut input: &[u8], mut cuts: Cuts<'_>) -> Seen {
     let mut machine = local(protocol, BOUNDS, script.privacy(), None);
     if script.is_waived() {
         machine.waive_login();
     }
+    let mut has_refused = false;
     let mut seen = Seen::default();
     let profile = Default::default();
     loop {
@@ -71,23 +71,23 @@ fn serve(protocol: Protocol, script: &Script<'_>, mut input: &[u8], mut cuts: Cu
                 seen.happens("StartTls".to_owned());
                 machine.tls_started();
             }
-            Step::Event(event @ (LocalEvent::Credentials(_) | LocalEvent::Mail)) => {
-                let trouble = seen.judges(&event);
-                // What has come by the time of the answer is what counts, so here it is everything that can.
-                let count = input.len().min(machine.room());
-                machine.receive(&input[..count]);
-                input = &input[count..];
-                let Some(cause) = trouble else {
-                    match machine.accept(&logged_in(protocol)) {
-                        Ok(opening) => {
-                            seen.said.extend_from_slice(&opening.reply);
-                            seen.happens(format!("accepted {:?}", &opening.leftovers[..]));
-                        }
-                        Err(ending) => seen.happens(format!("{ending:?}")),
-                    }
-                    return seen;
-                };
-                machine.refuse(&Failure::new(Stage::Password, cause, ""));
+            Step::Event(LocalEvent::Mail) => {
+                seen.happens("Mail".to_owned());
+                hold(&mut *machine, &mut input);
+                if has_refused {
+                    return seen.accepted(machine.accept(&logged_in(protocol)));
+                }
+                has_refused = true;
+                machine.refuse(&Failure::new(Stage::Token, Cause::Token, ""));
+            }
+            Step::Event(LocalEvent::Credentials(credentials)) => {
+                let password = credentials.password.expose_secret();
+                seen.happens(format!("{:?} {password:?}", credentials.login));
+                hold(&mut *machine, &mut input);
+                if credentials.login.eq_ignore_ascii_case(ALICE) && password == PASSWORD {
+                    return seen.accepted(machine.accept(&logged_in(protocol)));
+                }
+                machine.refuse(&Failure::new(Stage::Password, Cause::Password, ""));
             }
             Step::Event(LocalEvent::Close(ending)) => {
                 seen.happens(format!("{ending:?}"));
@@ -95,6 +95,13 @@ fn serve(protocol: Protocol, script: &Script<'_>, mut input: &[u8], mut cuts: Cu
             }
         }
     }
+}
+
+/// What has come by the time of the answer is what counts, so here it is everything that can.
+fn hold(machine: &mut dyn Local, input: &mut &[u8]) {
+    let (now, later) = input.split_at(input.len().min(machine.room()));
+    machine.receive(now);
+    *input = later;
 }
 
 /// What a good mail server makes.
@@ -137,7 +144,7 @@ fn logged_in(protocol: Protocol) -> LoggedIn {
 
 fn mail_server(secret: &str, protocol: Protocol, script: &Script<'_>) {
     let whole = call(secret, protocol, script, Cuts::none());
-    for cuts in [Cuts::new(&[1]), Cuts::new(script.cuts())] {
+    for cuts in [Cuts::new(&[1]), Cuts::new(script.cuts)] {
         let cut = call(secret, protocol, script, cuts);
         assert!(agree(&whole, &cut), "{whole:?}\n{cut:?}");
     }
@@ -157,8 +164,7 @@ fn call(secret: &str, protocol: Protocol, script: &Script<'_>, cuts: Cuts<'_>) -
     }
 }
 
-/// An early answer, or words in clear behind STARTTLS, may go unnoticed when they are cut from what came before them; up to there
-/// everything must be the same.
+/// What came early may go unnoticed when it is cut from what came before it; up to there everything must be the same.
 fn agree(whole: &Seen, cut: &Seen) -> bool {
     let (short, long) = match (whole.came_early(), cut.came_early()) {
         (false, false) => return whole == cut,
@@ -174,17 +180,16 @@ impl Seen {
         self.happened.push((self.said.len(), event));
     }
 
-    /// What a login or a mail without one is refused for, if it is.
-    fn judges(&mut self, event: &LocalEvent) -> Option<Cause> {
-        if let LocalEvent::Credentials(credentials) = event {
-            let password = credentials.password.expose_secret();
-            self.happens(format!("{:?} {password:?}", credentials.login));
-            let is_right = credentials.login.eq_ignore_ascii_case(ALICE) && password == PASSWORD;
-            return (!is_right).then_some(Cause::Password);
+    /// A conversation ends with a success, or with a password behind it that may not go on.
+    fn accepted(mut self, opening: Result<Opening, Ending>) -> Self {
+        match opening {
+            Ok(opening) => {
+                self.said.extend_from_slice(&opening.reply);
+                self.happens(format!("accepted {:?}", &opening.leftovers[..]));
+            }
+            Err(ending) => self.happens(format!("{ending:?}")),
         }
-        let is_first = !self.happened.iter().any(|(_, event)| event == "Mail");
-        self.happens("Mail".to_owned());
-        is_first.then_some(Cause::Upstream)
+        self
     }
 
     /// Whether it ended because something came before its time, which shows only when both come together.
@@ -192,8 +197,7 @@ impl Seen {
         let signs = ["answered before it was asked", "sent bytes in clear behind"];
         let last = self.happened.last();
         last.is_some_and(|(_, event)| {
-            *event == format!("{:?}", Ending::Injected)
-                || signs.iter().any(|sign| event.contains(sign))
+            event == "Injected" || signs.iter().any(|sign| event.contains(sign))
         })
     }
 }

@@ -2,22 +2,22 @@
 //! what `session` does, with a password check and a token that are always the same.
 //!
 //! Whatever both sides say: the mail program hears nothing but our own words and the success of the provider; a stranger causes no
-//! login upstream; what follows the login on both sides is handed to the relay, all of it and nothing else. Where TLS is required,
-//! nobody is let in before it, or even asked for a password; what was said in clear before it is forgotten, and nothing that came in
-//! clear is taken for secured.
+//! login upstream; what follows the login on both sides is handed to the relay, all of it and nothing else. Where TLS is required no
+//! password is taken or asked for without it, and what was said in clear has no consequence behind the handshake.
 
 use std::collections::VecDeque;
 
 use mailwicket::config::{MechanismChoice, UpstreamTls};
 use mailwicket::dialogue::{
-    Credentials, Ending, Local, LocalEvent, LoggedIn, Opening, Privacy, Profile, Step,
-    UpstreamFailure, UpstreamFailureKind, local,
+    Credentials, Ending, Local, LocalEvent, LoggedIn, Opening, Outgoing, Privacy, Profile, Step,
+    UpstreamFailure, UpstreamFailureKind,
 };
 use mailwicket::failure::{Cause, Failure};
 use mailwicket::protocol::Protocol;
 use mailwicket::stage::Stage;
 use secrecy::ExposeSecret;
 
+use super::pair::Pair;
 use super::script::{self, Script};
 use super::setting::{ALICE, BOUNDS, PASSWORD, count, lines, secret};
 use super::visit::{Cuts, Outcome, Visit};
@@ -43,15 +43,16 @@ pub fn smtp(data: &[u8]) {
 /// Plays a script, and says whether the mail program heard of success.
 pub fn play(protocol: Protocol, data: &[u8]) -> bool {
     let script = Script::read(data);
-    let mut machine = local(protocol, BOUNDS, script.privacy(), None);
-    assert!(machine.room() <= CAPACITY, "a bound that is none");
+    let privacy = script.privacy();
+    let mut machine: Box<dyn Local> = Box::new(Pair::new(protocol, privacy));
     if script.is_waived() {
         machine.waive_login();
     }
+    assert!(machine.room() <= CAPACITY, "a bound that is none");
     let mut session = Session {
         secret: secret(data),
         protocol,
-        privacy: script.privacy(),
+        privacy,
         is_waived: script.is_waived(),
         tls: script.tls(),
         mechanism: script.mechanism(),
@@ -59,7 +60,6 @@ pub fn play(protocol: Protocol, data: &[u8]) -> bool {
         visits: script.visits,
         rest: &[],
         heard: Vec::new(),
-        in_clear: 0,
         said: Vec::new(),
         wrong_passwords: 0,
     };
@@ -70,10 +70,17 @@ pub fn play(protocol: Protocol, data: &[u8]) -> bool {
                 let profile = profile.map_err(|failure| session.marked(failure));
                 machine.profile(profile.as_ref());
             }
-            Next::Claim(claim) => {
+            Next::Credentials(credentials) => {
                 session.pipelines(&mut *machine);
-                match session.open(&claim, machine.name(), machine.promised()) {
-                    Ok(opened) => return session.accept(machine, &claim, &opened),
+                match session.open(&credentials, machine.name(), machine.promised()) {
+                    Ok(opened) => return session.accept(machine, &opened, Claim::Login),
+                    Err(failure) => machine.refuse(&session.marked(failure)),
+                }
+            }
+            Next::Mail => {
+                session.pipelines(&mut *machine);
+                match session.let_in(machine.name(), machine.promised()) {
+                    Ok(opened) => return session.accept(machine, &opened, Claim::Address),
                     Err(failure) => machine.refuse(&session.marked(failure)),
                 }
             }
@@ -85,12 +92,14 @@ pub fn play(protocol: Protocol, data: &[u8]) -> bool {
 /// What the mail program's side waits for.
 enum Next {
     Profile,
-    Claim(Claim),
+    Credentials(Credentials),
+    Mail,
 }
 
-/// What it wants to be let in with.
+/// What somebody is let in with.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Claim {
-    Login(Credentials),
+    Login,
     Address,
 }
 
@@ -104,7 +113,7 @@ struct Session<'s> {
     /// The token, and the mark of everything that no mail program may be told.
     secret: String,
     protocol: Protocol,
-    /// How private the conversation is by now.
+    /// How private the mail program's side is by now.
     privacy: Privacy,
     is_waived: bool,
     tls: UpstreamTls,
@@ -113,10 +122,8 @@ struct Session<'s> {
     visits: VecDeque<VecDeque<&'s [u8]>>,
     /// What the mail program still says in this turn.
     rest: &'s [u8],
-    /// What the mail program has said.
+    /// What the mail program has said, since the handshake if there was one.
     heard: Vec<u8>,
-    /// How much of that was in clear, before TLS.
-    in_clear: usize,
     /// What it was told.
     said: Vec<u8>,
     wrong_passwords: usize,
@@ -130,18 +137,19 @@ impl<'s> Session<'s> {
                 Step::Send(bytes) => self.says(&bytes),
                 Step::NeedInput => self.hears(machine)?,
                 Step::Event(LocalEvent::NeedProfile) => return Some(Next::Profile),
-                Step::Event(LocalEvent::StartTls(reply)) => self.shakes_hands(machine, &reply)?,
+                Step::Event(LocalEvent::StartTls(reply)) => self.starts_tls(machine, &reply)?,
+                Step::Event(LocalEvent::Mail) => {
+                    assert!(self.is_waived && self.protocol == Protocol::Smtp);
+                    assert_ne!(self.privacy, Privacy::Required, "mail in clear");
+                    return Some(Next::Mail);
+                }
                 Step::Event(LocalEvent::Credentials(credentials)) => {
                     assert_ne!(self.privacy, Privacy::Required, "a password in clear");
                     are_sound(&credentials);
-                    return Some(Next::Claim(Claim::Login(credentials)));
-                }
-                Step::Event(LocalEvent::Mail) => {
-                    assert_ne!(self.privacy, Privacy::Required, "mail in clear");
-                    assert!(self.is_waived && self.protocol == Protocol::Smtp);
-                    return Some(Next::Claim(Claim::Address));
+                    return Some(Next::Credentials(credentials));
                 }
                 Step::Event(LocalEvent::Close(ending)) => {
+                    self.has_reason(ending);
                     let again = machine.step();
                     assert!(
                         matches!(again, Step::Event(LocalEvent::Close(same)) if same == ending)
@@ -152,10 +160,48 @@ impl<'s> Session<'s> {
         }
     }
 
+    /// What the driver does: whatever has come by now has come in clear, and ends it.
+    fn starts_tls(&mut self, machine: &mut dyn Local, reply: &Outgoing) -> Option<()> {
+        assert!(self.offers_tls(), "STARTTLS where it is not offered");
+        if !self.rest.is_empty() {
+            return None;
+        }
+        self.says(reply);
+        if let Some(script::Local::SaysInClear(said)) = self.turns.front().copied() {
+            let count = said.len().min(machine.room());
+            machine.receive(&said[..count]);
+            machine.tls_started();
+            let next = machine.step();
+            let is_injected = matches!(next, Step::Event(LocalEvent::Close(Ending::Injected)));
+            assert!(is_injected || count == 0, "taken for secured: {next:?}");
+            return None;
+        }
+        machine.tls_started();
+        self.privacy = Privacy::Secured;
+        self.heard.clear();
+        Some(())
+    }
+
+    fn offers_tls(&self) -> bool {
+        matches!(self.privacy, Privacy::Offered | Privacy::Required)
+    }
+
+    /// Some endings have one cause only.
+    fn has_reason(&self, ending: Ending) {
+        match ending {
+            Ending::Injected => assert!(self.offers_tls(), "nothing could be injected"),
+            Ending::ProxyHeader => {
+                let signs: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0"];
+                assert!(signs.iter().any(|sign| count(&self.heard, sign) > 0));
+            }
+            _ => {}
+        }
+    }
+
     fn hears(&mut self, machine: &mut dyn Local) -> Option<()> {
         while self.rest.is_empty() {
             match self.turns.pop_front()? {
-                script::Local::Says(said) => self.rest = said,
+                script::Local::Says(said) | script::Local::SaysInClear(said) => self.rest = said,
                 script::Local::IsInterrupted(interruption) => {
                     machine.interrupt(interruption);
                     self.parts(machine, Ending::Interrupted(interruption));
@@ -173,30 +219,6 @@ impl<'s> Session<'s> {
         machine.receive(now);
         self.heard.extend_from_slice(now);
         self.rest = later;
-    }
-
-    /// The handshake; `None` where something came in clear that would be taken for secured.
-    fn shakes_hands(&mut self, machine: &mut dyn Local, reply: &[u8]) -> Option<()> {
-        assert!(self.offers_tls(), "a handshake that nobody was offered");
-        let command = last_line(&self.heard).to_ascii_uppercase();
-        let is_asked_for = command.contains("STARTTLS") || command.contains("STLS");
-        assert!(is_asked_for, "something stands behind {command:?}");
-        let is_injected = !self.rest.is_empty();
-        self.says(reply);
-        self.receive(machine); // the driver looks whether anything comes, and this is what it would miss
-        machine.tls_started();
-        if is_injected {
-            self.parts(machine, Ending::Injected);
-            return None;
-        }
-        self.privacy = Privacy::Secured;
-        self.in_clear = self.heard.len();
-        assert_eq!(machine.name(), None, "it remembers what was said in clear");
-        Some(())
-    }
-
-    fn offers_tls(&self) -> bool {
-        matches!(self.privacy, Privacy::Offered | Privacy::Required)
     }
 
     /// After an interruption: the last words, and the end.
@@ -224,17 +246,30 @@ impl<'s> Session<'s> {
                 is_a_reply(self.protocol, line),
                 "{line:?} is not ours to say"
             );
-            let is_list = lists_tls(self.protocol, line);
-            assert!(!is_list || self.offers_tls(), "{line:?} is no offer");
-            let is_question = asks_for_more(self.protocol, line);
-            assert!(
-                !is_question || self.privacy != Privacy::Required,
-                "{line:?} asks for a password"
-            );
+            self.is_in_place(line);
         }
         self.said.extend_from_slice(bytes);
         let is_told = count(bytes, self.secret.as_bytes()) > 0;
         assert!(!is_told, "what is for the log only was told");
+    }
+
+    /// STARTTLS is offered where it can be done, and a login where a password may come.
+    fn is_in_place(&self, line: &str) {
+        let words = capabilities(self.protocol, line);
+        let has_tls = words.iter().any(|word| ["STARTTLS", "STLS"].contains(word));
+        assert!(!has_tls || self.offers_tls(), "{line:?}");
+        let is_login =
+            |word: &&str| ["SASL", "USER", "AUTH"].contains(word) || word.starts_with("AUTH=");
+        let has_login = words.iter().any(is_login) || is_a_question(self.protocol, line);
+        // The only literals in clear that are no logins.
+        let has_id = self.protocol == Protocol::Imap
+            && count(&self.heard.to_ascii_uppercase(), b"ID") > 0
+            && line == "+ OK";
+        let may_log_in = self.privacy != Privacy::Required || has_id;
+        assert!(
+            !has_login || may_log_in,
+            "{line:?} asks for a password in clear"
+        );
     }
 
     /// With a detail that must not be told.
@@ -248,8 +283,7 @@ impl<'s> Session<'s> {
             let is_repeatable =
                 (1..=255).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
             assert!(is_repeatable, "{name:?} goes upstream");
-            let said = &self.heard[self.in_clear..];
-            assert!(count(said, name.as_bytes()) > 0, "made up: {name:?}");
+            assert!(count(&self.heard, name.as_bytes()) > 0, "made up: {name:?}");
         }
         let turns = self.visits.pop_front().unwrap_or_default();
         Visit::new(
@@ -276,22 +310,29 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// What `session` does with credentials or without, with one renewal of a refused token.
+    /// What `session` does with credentials.
     fn open(
         &mut self,
-        claim: &Claim,
+        credentials: &Credentials,
         name: Option<&str>,
         promised: Option<&Profile>,
     ) -> Result<Opened, Failure> {
-        let is_right = |credentials: &Credentials| {
-            credentials.login.eq_ignore_ascii_case(ALICE)
-                && credentials.password.expose_secret() == PASSWORD
-        };
-        if matches!(claim, Claim::Login(credentials) if !is_right(credentials)) {
+        let is_right = credentials.login.eq_ignore_ascii_case(ALICE)
+            && credentials.password.expose_secret() == PASSWORD;
+        if !is_right {
             self.wrong_passwords += 1;
             assert!(self.wrong_passwords <= BOUNDS.failed_logins);
             return Err(failure(Stage::Password, Cause::Password, ""));
         }
+        self.let_in(name, promised)
+    }
+
+    /// What `session` does for whoever may come in, with one renewal of a refused token.
+    fn let_in(
+        &mut self,
+        name: Option<&str>,
+        promised: Option<&Profile>,
+    ) -> Result<Opened, Failure> {
         match self.try_login(name, promised) {
             Err(Refusal::Token) => self
                 .try_login(name, promised)
@@ -328,7 +369,7 @@ impl<'s> Session<'s> {
     }
 
     /// The mail program hears of success in the provider's words, and what came behind it goes on. A second login does not.
-    fn accept(&mut self, machine: Box<dyn Local>, claim: &Claim, opened: &Opened) -> bool {
+    fn accept(&mut self, machine: Box<dyn Local>, opened: &Opened, claim: Claim) -> bool {
         let Opening { reply, leftovers } = match machine.accept(&opened.logged_in) {
             Ok(opening) => opening,
             Err(ending) => {
@@ -336,14 +377,12 @@ impl<'s> Session<'s> {
                 return false;
             }
         };
-        assert!(self.heard[self.in_clear..].ends_with(&leftovers) && leftovers.len() <= CAPACITY);
+        assert!(self.heard.ends_with(&leftovers) && leftovers.len() <= CAPACITY);
         assert!(!is_login(self.protocol, &leftovers), "a password goes on");
-        if let Claim::Address = claim {
-            // Nobody asked for an answer, and the command is the provider's to answer.
-            assert!(reply.is_empty(), "it never logged in");
-            assert!(
-                leftovers.to_ascii_uppercase().starts_with(b"MAIL") && leftovers.contains(&b'\n')
-            );
+        if claim == Claim::Address {
+            assert!(reply.is_empty(), "an answer to no question");
+            assert!(leftovers.to_ascii_uppercase().starts_with(b"MAIL"));
+            assert!(leftovers.contains(&b'\n'), "not a whole line");
             return true;
         }
         let reply = reply.strip_suffix(b"\r\n").expect("a whole line");
@@ -360,21 +399,14 @@ impl<'s> Session<'s> {
 
 /// Whether what goes upstream first is another login, with the local password in it.
 fn is_login(protocol: Protocol, leftovers: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(leftovers).to_ascii_uppercase();
-    // Up to what announces octets that are no lines, which are anybody's to write.
-    let is_line = |line: &&str| match protocol {
-        Protocol::Imap => !line.contains('}') && !line.contains("COMPRESS"),
-        Protocol::Pop3 => true,
-        Protocol::Smtp => !line.contains("DATA") && !line.contains("BDAT"),
-    };
-    text.split('\n').take_while(is_line).any(|line| {
-        let mut words = line.split_ascii_whitespace();
-        match protocol {
-            Protocol::Imap => matches!(words.nth(1), Some("LOGIN" | "AUTHENTICATE")),
-            Protocol::Pop3 => matches!(words.next(), Some("USER" | "PASS" | "AUTH" | "APOP")),
-            Protocol::Smtp => words.next() == Some("AUTH"),
-        }
-    })
+    let line = leftovers.split(|b| *b == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line).to_ascii_uppercase();
+    let mut words = line.split_ascii_whitespace();
+    match protocol {
+        Protocol::Imap => matches!(words.nth(1), Some("LOGIN" | "AUTHENTICATE")),
+        Protocol::Pop3 => matches!(words.next(), Some("USER" | "PASS" | "AUTH" | "APOP")),
+        Protocol::Smtp => words.next() == Some("AUTH"),
+    }
 }
 
 /// The text behind the word of success.
@@ -392,26 +424,24 @@ fn success_text(protocol: Protocol, line: &[u8]) -> &[u8] {
     text.unwrap_or_else(|| panic!("no success: {}", line.escape_ascii()))
 }
 
-/// The last line that was said, if nothing stands behind its end.
-fn last_line(said: &[u8]) -> String {
-    let lines = said.strip_suffix(b"\n").unwrap_or_default();
-    let last = lines.rsplit(|b| *b == b'\n').next().unwrap_or_default();
-    String::from_utf8_lossy(last).into_owned()
-}
-
-/// Whether a line is, or holds, the capability of TLS.
-fn lists_tls(protocol: Protocol, line: &str) -> bool {
+/// The keywords of the capabilities that are listed in a line.
+fn capabilities(protocol: Protocol, line: &str) -> Vec<&str> {
     match protocol {
-        Protocol::Imap => line
-            .split_once("CAPABILITY ")
-            .is_some_and(|(_, list)| list.split([' ', ']']).any(|word| word == "STARTTLS")),
-        Protocol::Pop3 => line == "STLS",
-        Protocol::Smtp => line.get(4..) == Some("STARTTLS"),
+        Protocol::Imap => {
+            let list = line.split_once("CAPABILITY ").map(|(_, list)| list);
+            let list = list.map(|list| list.split(']').next().unwrap_or_default());
+            list.unwrap_or_default().split(' ').collect()
+        }
+        Protocol::Pop3 => line.split(' ').take(1).collect(),
+        Protocol::Smtp => {
+            let list = line.strip_prefix("250").and_then(|list| list.get(1..));
+            list.unwrap_or_default().split(' ').take(1).collect()
+        }
     }
 }
 
-/// Whether a line invites the mail program to go on with a command, as with a password.
-fn asks_for_more(protocol: Protocol, line: &str) -> bool {
+/// Whether a line asks for more of a login.
+fn is_a_question(protocol: Protocol, line: &str) -> bool {
     match protocol {
         Protocol::Imap | Protocol::Pop3 => line.starts_with("+ "),
         Protocol::Smtp => line.starts_with("334"),

@@ -20,6 +20,7 @@ pub const PORT: u16 = 993;
 pub const BOUNDS: Bounds = Bounds {
     line: 256,
     failed_logins: 3,
+    octets: 64 * 1024,
 };
 
 /// Makes `mw4444444444444444` the first tag of an upstream IMAP conversation, and so on down to `mw0000000000000000`.

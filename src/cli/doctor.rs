@@ -13,7 +13,10 @@ use crate::vault::Vault;
 pub struct Args {
     /// The mailbox; without it, every one
     account: Option<String>,
-    /// Print each finding as one JSON object on a line
+    /// Also send the mailbox a message from itself, find it, compare it, and remove it
+    #[arg(long)]
+    send: bool,
+    /// Print each step as one JSON object on a line
     #[arg(long)]
     json: bool,
 }
@@ -62,13 +65,13 @@ async fn examine(
     let mut all_well = true;
     let mut printed = Ok(());
     for account in accounts {
-        doctor::examine(config, &vault, &tokens, account, &mut |finding| {
+        let mut report = |finding: Finding| {
             all_well &= finding.ok;
             if printed.is_ok() {
                 printed = show(&finding, args.json);
             }
-        })
-        .await;
+        };
+        doctor::examine(config, &vault, &tokens, account, args.send, &mut report).await;
     }
     tokens.settle().await;
     printed.map(|()| all_well)
@@ -85,18 +88,27 @@ fn show(finding: &Finding, json: bool) -> Result<(), Exit> {
     print(&line)
 }
 
+/// A line, and the next step under it where there is one.
 fn words(finding: &Finding) -> String {
     let Finding {
         account,
-        step,
-        protocol,
+        stage,
+        name,
         ok,
+        warning,
         code,
-        words,
+        detail,
+        remedy,
         milliseconds,
     } = finding;
-    let mark = if *ok { "ok  " } else { "FAIL" };
-    let protocol = protocol.map(|protocol| protocol.word()).unwrap_or("-");
+    let mark = match (ok, warning) {
+        (true, false) => "ok  ",
+        (true, true) => "WARN",
+        (false, _) => "FAIL",
+    };
+    let (stage, name) = (stage.word(), name.word());
     let code = code.map(|code| format!("{code}: ")).unwrap_or_default();
-    format!("{mark}  {account}  {protocol:<4}  {step:<8}  {code}{words}  ({milliseconds} ms)")
+    let remedy = remedy.as_ref();
+    let remedy = remedy.map_or_else(String::new, |remedy| format!("\n      -> {remedy}"));
+    format!("{mark}  {account}  {name:<7}  {stage:<8}  {code}{detail}  ({milliseconds} ms){remedy}")
 }

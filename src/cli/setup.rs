@@ -3,7 +3,8 @@
 //! Words go to stderr. Answers are lines of stdin, so that it works over ssh and from a pipe as well.
 
 mod answers;
-mod guess;
+mod choice;
+mod questions;
 mod talk;
 
 use std::io::{self, IsTerminal};
@@ -14,9 +15,7 @@ use secrecy::ExposeSecret;
 use super::new_file::{self, Readers};
 use super::{Exit, Global, perform_words, say};
 use crate::config::{Config, LoadError, Problems};
-use crate::protocol::Protocol;
-use answers::{Answers, SecretPlace, Served};
-use guess::{Kind, guess};
+use answers::{Answers, SecretPlace};
 use talk::{Talk, TalkError};
 
 /// Where a daemon's configuration is usually, and where its state goes then.
@@ -31,6 +30,10 @@ pub struct Args {}
 enum SetupError {
     #[error(transparent)]
     Talk(#[from] TalkError),
+    #[error(
+        "without a registration there is nothing to set up for {0}; nothing was written (docs/providers.md says more)"
+    )]
+    Unregistered(&'static str),
     #[error("cannot make {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -40,6 +43,7 @@ struct Done {
     path: PathBuf,
     address: String,
     goes_on: bool,
+    is_for_others: bool,
 }
 
 /// Runs it.
@@ -65,7 +69,7 @@ pub fn run(_: Args, global: &Global) -> Exit {
 fn setup(talk: &mut Talk<'_>, global: &Global) -> Result<Done, SetupError> {
     let mut answers = Answers::default();
     let path = loop {
-        questions(talk, &mut answers)?;
+        questions::ask(talk, &mut answers)?;
         let path = file(talk, global)?;
         let draft = answers.config(SecretPlace::Inline, state_dir(&path));
         talk.say(&format!(
@@ -81,7 +85,7 @@ fn setup(talk: &mut Talk<'_>, global: &Global) -> Result<Done, SetupError> {
     write(talk, &answers, &path)?;
     let goes_on = talk.agrees(&format!(
         "Make a password for the mail program, {} and try every step now?",
-        if answers.is_unattended {
+        if answers.way.flow().is_unattended() {
             "get a token"
         } else {
             "sign in"
@@ -89,6 +93,7 @@ fn setup(talk: &mut Talk<'_>, global: &Global) -> Result<Done, SetupError> {
     ))?;
     Ok(Done {
         path,
+        is_for_others: answers.is_for_others,
         address: answers.address,
         goes_on,
     })
@@ -97,137 +102,6 @@ fn setup(talk: &mut Talk<'_>, global: &Global) -> Result<Done, SetupError> {
 fn refused(talk: &mut Talk<'_>, problems: Problems, global: &Global) -> Result<(), TalkError> {
     global.refuse(&LoadError::Invalid(problems));
     talk.say("Nothing was written. Once more; Enter keeps what stands in brackets.\n")
-}
-
-// ---- the questions ----
-
-fn questions(talk: &mut Talk<'_>, answers: &mut Answers) -> Result<(), TalkError> {
-    answers.address = ask_again(talk, "The mailbox (NAME@DOMAIN)", &answers.address)?;
-    let kind = provider(talk, answers)?;
-    answers.kind = Some(kind);
-    match kind {
-        Kind::Microsoft => microsoft(talk, answers)?,
-        Kind::Personal => talk.say("Register an application for personal accounts: entra.microsoft.com, App registrations.")?,
-        Kind::Google => talk.say("Google Cloud console, APIs & Services, Credentials, OAuth client ID for a desktop app: both values are there.")?,
-        Kind::Other => other(talk, answers)?,
-    }
-    answers.client_id = ask_again(talk, "Client id of the registration", &answers.client_id)?;
-    answers.secret = talk.ask_secret("Client secret, if the registration has one")?;
-    answers.listeners = listeners(talk, kind)?;
-    Ok(())
-}
-
-/// A question whose default is the answer of the last round.
-fn ask_again(talk: &mut Talk<'_>, question: &str, before: &str) -> Result<String, TalkError> {
-    talk.ask(question, Some(before).filter(|before| !before.is_empty()))
-}
-
-fn provider(talk: &mut Talk<'_>, answers: &Answers) -> Result<Kind, TalkError> {
-    let words = Kind::ALL.map(Kind::word).join(", ");
-    let suggestion = answers.kind.or_else(|| guess(&answers.address));
-    let default = suggestion.unwrap_or(Kind::Microsoft).word();
-    loop {
-        let answer = talk.ask(&format!("The provider: {words}"), Some(default))?;
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|kind| kind.word().eq_ignore_ascii_case(&answer));
-        match kind {
-            Some(kind) => return Ok(kind),
-            None => talk.say(&format!("Please answer one of {words}."))?,
-        }
-    }
-}
-
-fn microsoft(talk: &mut Talk<'_>, answers: &mut Answers) -> Result<(), TalkError> {
-    talk.say("entra.microsoft.com, App registrations, your application, Overview: Application (client) ID and Directory (tenant) ID.")?;
-    let who = talk.ask(
-        "Who signs in: a person once, or the application by itself (person or application)",
-        Some("person"),
-    )?;
-    answers.is_unattended = who.to_ascii_lowercase().starts_with('a');
-    let tenant = match (&answers.tenant, answers.is_unattended) {
-        (Some(tenant), _) => talk.ask("Tenant: its id or a domain", Some(tenant))?,
-        (None, true) => talk.ask("Tenant: its id or a domain", None)?,
-        (None, false) => talk.ask(
-            "Tenant: its id or a domain, or common for all",
-            Some("common"),
-        )?,
-    };
-    answers.tenant = Some(tenant).filter(|tenant| tenant != "common");
-    Ok(())
-}
-
-fn other(talk: &mut Talk<'_>, answers: &mut Answers) -> Result<(), TalkError> {
-    answers.issuer =
-        talk.ask_optional("Issuer URL, if the provider publishes its endpoints (OpenID Connect)")?;
-    if answers.issuer.is_none() {
-        let before = |url: &Option<String>| url.clone().unwrap_or_default();
-        answers.authorize_url = Some(ask_again(
-            talk,
-            "Authorization URL",
-            &before(&answers.authorize_url),
-        )?);
-        answers.token_url = Some(ask_again(talk, "Token URL", &before(&answers.token_url))?);
-    }
-    let scopes = talk.ask_optional("Scopes for mail, with spaces between them")?;
-    answers.scopes = scopes
-        .iter()
-        .flat_map(|scopes| scopes.split_whitespace())
-        .map(str::to_owned)
-        .collect();
-    Ok(())
-}
-
-fn listeners(talk: &mut Talk<'_>, kind: Kind) -> Result<Vec<Served>, TalkError> {
-    loop {
-        let answer = talk.ask(
-            "What mail programs speak: imap, pop3, smtp",
-            Some("imap smtp"),
-        )?;
-        let words: Vec<_> = answer
-            .split([' ', ','])
-            .filter(|word| !word.is_empty())
-            .collect();
-        let protocol = |word: &&str| {
-            Protocol::ALL
-                .into_iter()
-                .find(|known| known.word().eq_ignore_ascii_case(word))
-        };
-        let protocols: Vec<_> = words.iter().filter_map(protocol).collect();
-        if protocols.len() != words.len() {
-            talk.say("Please answer one or several of imap, pop3 and smtp.")?;
-            continue;
-        }
-        return protocols
-            .into_iter()
-            .map(|protocol| served(talk, protocol, kind))
-            .collect();
-    }
-}
-
-fn served(talk: &mut Talk<'_>, protocol: Protocol, kind: Kind) -> Result<Served, TalkError> {
-    let (usual, name) = match protocol {
-        Protocol::Imap => ("1143", "IMAP"),
-        Protocol::Pop3 => ("1110", "POP3"),
-        Protocol::Smtp => ("1587", "SMTP"),
-    };
-    let host = match kind {
-        Kind::Other => Some(talk.ask(&format!("The provider's {name} server"), None)?),
-        _ => None,
-    };
-    loop {
-        let answer = talk.ask(&format!("Port for {name} on this machine"), Some(usual))?;
-        match answer.parse().ok().filter(|port| *port != 0) {
-            Some(port) => {
-                return Ok(Served {
-                    protocol,
-                    port,
-                    host,
-                });
-            }
-            None => talk.say("Please answer a number from 1 to 65535.")?,
-        }
-    }
 }
 
 // ---- the file ----
@@ -301,6 +175,11 @@ fn write(talk: &mut Talk<'_>, answers: &Answers, path: &Path) -> Result<(), Setu
 fn go_on(done: &Done, global: &Global) -> Exit {
     let address = done.address.as_str();
     let config = done.path.display();
+    if done.is_for_others {
+        say(&format!(
+            "\nMail programs elsewhere use TLS, and must trust this certificate: mailwicket --config {config} ca export"
+        ));
+    }
     let steps: [&[&str]; 3] = [
         &["password", "add", address],
         &["authorize", address],

@@ -9,6 +9,7 @@ use jiff::{SpanRound, Timestamp, Unit};
 use super::{Exit, Global, print, say};
 use crate::config::Config;
 use crate::control;
+use crate::observe::ListenerFigures;
 use crate::status::{AccountLine, ListenerLine, Sources, Status};
 use crate::token::Tokens;
 use crate::token::life::State;
@@ -135,9 +136,22 @@ fn listener(line: &ListenerLine) -> String {
         figures,
     } = line;
     format!(
-        "{protocol} {address}  provider {provider}  tls {tls}  sessions {}  logins {}  octets up {} down {}",
-        figures.sessions, figures.logins, figures.up, figures.down
+        "{protocol} {address}  provider {provider}  tls {tls}  sessions {}  logins {}{}  octets up {} down {}",
+        figures.sessions,
+        figures.logins,
+        refused(figures),
+        figures.up,
+        figures.down
     )
+}
+
+/// What there is to say of logins that were refused, if there were any.
+fn refused(figures: &ListenerFigures) -> String {
+    match (figures.refused, figures.throttled) {
+        (0, _) => String::new(),
+        (refused, 0) => format!("  refused {refused}"),
+        (refused, throttled) => format!("  refused {refused} ({throttled} throttled)"),
+    }
 }
 
 /// A point in time as people say it: "in 42m", "3h ago".
@@ -154,5 +168,24 @@ fn until(at: Timestamp, now: Timestamp) -> String {
     match at > now {
         true => format!("in {span}"),
         false => format!("{span} ago"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_logins_are_told_where_there_are_any() {
+        let told = |refused, throttled| {
+            super::refused(&ListenerFigures {
+                refused,
+                throttled,
+                ..ListenerFigures::default()
+            })
+        };
+        assert_eq!(told(0, 0), "");
+        assert_eq!(told(3, 0), "  refused 3");
+        assert_eq!(told(9, 4), "  refused 9 (4 throttled)");
     }
 }

@@ -8,7 +8,7 @@ mod credential;
 pub mod edit;
 pub mod egress;
 mod mask;
-mod preset;
+pub mod preset;
 mod problem;
 mod secret;
 pub mod senders;
@@ -32,7 +32,7 @@ use toml::de::DeTable;
 use url::Url;
 
 pub use self::certificate::{CertificateError, ClientCertificate, KeyPair, SigningAlgorithm};
-pub use self::check::{LEVEL_HINT, is_log_level};
+pub use self::check::{LEVEL_HINT, MOST_SESSIONS, is_log_level};
 pub use self::egress::Egress;
 pub use self::preset::Preset;
 pub use self::preset::guess::{Guess, guess, guess_by_mx};
@@ -528,8 +528,32 @@ pub struct Account {
     pub identity: Identity,
     /// Who signs in at the provider, if not the mailbox itself.
     pub authorize_as: Option<String>,
+    /// How many sessions it may have with its provider.
+    pub max_upstream: MaxUpstream,
     /// Password hashes (PHC strings) of the configuration; more are in the vault.
     pub password_hashes: Vec<String>,
+}
+
+/// Sessions of one account with its provider at once; none stands for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MaxUpstream {
+    /// Over IMAP.
+    pub imap: Option<usize>,
+    /// Over POP3.
+    pub pop3: Option<usize>,
+    /// Over SMTP.
+    pub smtp: Option<usize>,
+}
+
+impl MaxUpstream {
+    /// The number for `protocol`.
+    pub fn of(&self, protocol: Protocol) -> Option<usize> {
+        match protocol {
+            Protocol::Imap => self.imap,
+            Protocol::Pop3 => self.pop3,
+            Protocol::Smtp => self.smtp,
+        }
+    }
 }
 
 /// The SASL user sent upstream, per protocol.
@@ -607,12 +631,18 @@ impl Default for Timeouts {
 pub struct Limits {
     /// Sessions in all.
     pub sessions: usize,
+    /// Sessions of one source, if that is limited.
+    pub sessions_per_source: Option<usize>,
+    /// Sessions of one account over all protocols, if that is limited.
+    pub sessions_per_account: Option<usize>,
     /// Connections that have not logged in.
     pub before_login: usize,
     /// Connections that have not logged in, per source address.
     pub before_login_per_source: usize,
     /// Failed logins per connection.
     pub failed_logins: usize,
+    /// Failed logins per source and login name, each minute.
+    pub failed_logins_per_minute: usize,
     /// Octets of a line before login.
     pub line_before_login: usize,
 }
@@ -620,10 +650,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sessions: 10_000,  // two descriptors each; what a small server is asked for at most
+            sessions: 10_000, // two descriptors each; what a small server is asked for at most
+            sessions_per_source: None, // all of them may come through one address
+            sessions_per_account: None, // the provider has its own idea of that
             before_login: 256, // each may cost a password hash of 19 MiB
             before_login_per_source: 64, // a mail program opens up to ten at once, and several share an address
             failed_logins: 3,            // a person mistypes twice
+            failed_logins_per_minute: 10, // hopeless for a guesser, and never reached by a person
             line_before_login: 8192,     // RFC 7162 §4 for IMAP; the others need less
         }
     }

@@ -17,9 +17,6 @@ use crate::protocol::Protocol;
 /// A key that may be absent, with the place of its value.
 pub type Field<T> = Option<Spanned<T>>;
 
-/// A key of the interface that this version does not act upon; any value is taken, and refused by `check`.
-pub type Later = Option<Spanned<IgnoredAny>>;
-
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -203,7 +200,7 @@ pub struct Account {
     pub identity: Field<Identity>,
     pub authorize_as: Field<String>,
     pub password_hash: Field<OneOrMany>,
-    pub max_upstream: Later,
+    pub max_upstream: Field<MaxUpstream>,
 }
 
 /// `[timeouts]`
@@ -234,9 +231,12 @@ pub struct Timeouts {
 )]
 pub struct Limits {
     pub sessions: Field<i64>,
+    pub sessions_per_source: Field<i64>,
+    pub sessions_per_account: Field<i64>,
     pub before_login: Field<i64>,
     pub before_login_per_source: Field<i64>,
     pub failed_logins: Field<i64>,
+    pub failed_logins_per_minute: Field<i64>,
     pub line_before_login: Field<i64>,
 }
 
@@ -342,6 +342,22 @@ pub struct IdentityTable {
     pub smtp: Field<String>,
 }
 
+/// `max-upstream = 5` or one number per protocol.
+#[derive(Debug)]
+pub enum MaxUpstream {
+    All(i64),
+    Each(MaxUpstreamTable),
+}
+
+/// `max-upstream = { imap = …, … }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct MaxUpstreamTable {
+    pub imap: Field<i64>,
+    pub pop3: Field<i64>,
+    pub smtp: Field<i64>,
+}
+
 /// A string or a list of strings, each with its place.
 #[derive(Debug)]
 pub struct OneOrMany(pub Vec<Spanned<String>>);
@@ -434,6 +450,28 @@ impl<'de> Deserialize<'de> for Identity {
             Kind::Table(each) => Ok(Self::Each(each)),
             Kind::List(_) => Err(de::Error::custom(expecting)),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for MaxUpstream {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Numbers;
+        impl<'de> Visitor<'de> for Numbers {
+            type Value = MaxUpstream;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number, or a table { imap = …, pop3 = …, smtp = … }")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(MaxUpstream::All(number))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(map)).map(MaxUpstream::Each)
+            }
+        }
+        from.deserialize_any(Numbers)
     }
 }
 

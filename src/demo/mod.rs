@@ -15,7 +15,6 @@ pub mod round_trip;
 mod smtp;
 mod store;
 pub mod story;
-mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +28,7 @@ pub use browser::BrowserError;
 pub use certificate::CertificateError;
 
 use crate::protocol::Protocol;
+use crate::wire;
 use mail::{Desk, Server};
 use register::Register;
 use store::Store;

@@ -143,7 +143,7 @@ impl Chapter {
                 self.relay_since = Some(Instant::now());
                 Some(Told::LoggedIn)
             }
-            "refused" => {
+            "refused" | "failed" => {
                 self.refusal = Some((stage, fields.take("code"), fields.take("detail")));
                 Some(Told::Refused)
             }

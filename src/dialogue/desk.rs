@@ -103,6 +103,9 @@ pub(super) trait Clerk {
     /// Whether a verdict or a profile is awaited.
     fn is_parked(&self) -> bool;
 
+    /// The last words to somebody who says too much.
+    fn too_much(&self) -> &'static str;
+
     /// Whether the next line begins a command.
     fn expects_command(&self) -> bool;
 
@@ -129,6 +132,11 @@ pub(super) fn step(clerk: &mut impl Clerk) -> Step<LocalEvent> {
         }
         if parked {
             return Step::NeedInput;
+        }
+        if desk.input.used() > desk.bounds.octets {
+            let farewell = clerk.too_much();
+            clerk.desk().part(farewell, Ending::TooMuch);
+            continue;
         }
         let before = desk.input.bytes().len();
         if let Some(event) = clerk.advance() {

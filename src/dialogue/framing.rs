@@ -56,6 +56,11 @@ impl Input {
         self.bytes.extend_from_slice(input);
     }
 
+    /// Octets that were taken off so far; unlike what has come, it does not depend on how that was cut.
+    pub(super) fn used(&self) -> usize {
+        self.received - self.bytes.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

@@ -203,6 +203,9 @@ pub enum Ending {
     /// A line or literal beyond the bound.
     #[error("a line or literal beyond the limit before login")]
     TooLong,
+    /// More was said than a login takes.
+    #[error("too much was said without a login")]
+    TooMuch,
     /// A web browser or web client.
     #[error("the peer speaks HTTP; no mail program does")]
     Http,
@@ -380,8 +383,20 @@ impl LoggedIn {
 pub struct UpstreamFailure {
     /// What can be done about it.
     pub kind: UpstreamFailureKind,
-    /// What was said, for the log: printable and bounded.
+    /// What was said, for the log: printable and bounded; the remedy behind it, if one is known.
     pub detail: String,
+    /// What to do next, where the words are known.
+    pub remedy: Option<&'static str>,
+}
+
+/// What an answer to a command after the login means, if its words are known: the token was good, and something is wrong all the same.
+pub fn after_login(said: &[u8]) -> Option<&'static str> {
+    refusals::after_login(said)
+}
+
+/// What a peer said, bounded and fit for people and logs.
+pub fn printable(said: &[u8]) -> String {
+    text::printable(said)
 }
 
 /// What can be done about an upstream failure.
@@ -398,10 +413,11 @@ pub enum UpstreamFailureKind {
 }
 
 impl UpstreamFailure {
-    fn unavailable(detail: impl Into<String>) -> Self {
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self {
             kind: UpstreamFailureKind::Unavailable,
             detail: detail.into(),
+            remedy: None,
         }
     }
 }
@@ -413,6 +429,8 @@ pub struct Bounds {
     pub line: usize,
     /// Failed logins before the connection is closed.
     pub failed_logins: usize,
+    /// Octets of the whole conversation.
+    pub octets: usize,
 }
 
 /// Octets of a SASL response line, without its end (RFC 4954 §4).

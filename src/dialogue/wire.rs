@@ -107,8 +107,13 @@ impl Wire {
             Some(meaning) => UpstreamFailure {
                 kind: meaning.kind.unwrap_or(kind),
                 detail: format!("{told} ({})", meaning.remedy),
+                remedy: Some(meaning.remedy),
             },
-            None => UpstreamFailure { kind, detail: told },
+            None => UpstreamFailure {
+                kind,
+                detail: told,
+                remedy: None,
+            },
         });
     }
 

@@ -3,6 +3,8 @@
 pub mod emailproxy;
 mod ini;
 
+use std::fmt::{self, Display, Formatter};
+
 use zeroize::Zeroizing;
 
 /// What came of a conversion. It may hold client secrets, so it has no `Debug`.
@@ -42,13 +44,25 @@ impl Note {
     }
 }
 
-impl std::fmt::Display for Note {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let subject = &self.subject;
+impl Display for Note {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let subject = printable(&self.subject);
         match &self.outcome {
-            Outcome::Became(words) => write!(f, "{subject} -> {words}"),
-            Outcome::NotNeeded(words) => write!(f, "{subject}: not needed: {words}"),
-            Outcome::ToDo(words) => write!(f, "{subject}: TO DO: {words}"),
+            Outcome::Became(words) => write!(f, "{subject} -> {}", printable(words)),
+            Outcome::NotNeeded(words) => write!(f, "{subject}: not needed: {}", printable(words)),
+            Outcome::ToDo(words) => write!(f, "{subject}: TO DO: {}", printable(words)),
         }
     }
+}
+
+/// A text of somebody's file for a terminal, which no control character of it drives.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }

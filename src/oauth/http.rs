@@ -194,6 +194,22 @@ impl HttpClient {
         }
     }
 
+    /// Asks for nothing, to hear what time it is there: the seconds by which that clock is ahead of ours, if it is told.
+    ///
+    /// # Errors
+    /// [`HttpError`]; any status is an answer.
+    pub async fn ask_time(&self, url: &Url) -> Result<Option<i64>, HttpError> {
+        let mut request = Request::new(Vec::new());
+        // A parsed URL is a valid URI, but for the length that hyper sets.
+        *request.uri_mut() = url.as_str().parse().map_err(|_| HttpError::Insecure {
+            host: "a URL that is no URI".to_owned(),
+        })?;
+        let host = host(request.uri());
+        let response = self.ask(request, &host).await?;
+        let theirs = response.headers().get(DATE).and_then(http_date);
+        Ok(theirs.map(|theirs| theirs.as_second() - Timestamp::now().as_second()))
+    }
+
     /// As [`HttpClient::send`] for a request whose success is the status alone: then the body is anything, or nothing.
     pub(super) async fn send_for_status(
         &self,

@@ -15,6 +15,8 @@ use crate::relay::Traffic;
 pub struct Counters {
     sessions: AtomicU64,
     logins: AtomicU64,
+    refused: AtomicU64,
+    throttled: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
     accounts: Mutex<BTreeMap<String, AccountFigures>>,
@@ -27,6 +29,12 @@ pub struct ListenerFigures {
     pub sessions: u64,
     /// Logins that succeeded since the start.
     pub logins: u64,
+    /// Logins refused since the start, throttled ones among them.
+    #[serde(default)]
+    pub refused: u64,
+    /// Those that were refused unseen, after too many others.
+    #[serde(default)]
+    pub throttled: u64,
     /// Octets from mail programs to the provider, in sessions that have ended.
     pub up: u64,
     /// Octets from the provider to mail programs, in sessions that have ended.
@@ -94,6 +102,12 @@ impl Counters {
         }
     }
 
+    /// Counts a login that was refused, unseen if it was throttled.
+    pub fn refused(&self, is_throttled: bool) {
+        self.refused.fetch_add(1, Relaxed);
+        self.throttled.fetch_add(is_throttled.into(), Relaxed);
+    }
+
     /// Keeps in mind why a login failed although its password was right.
     pub fn failed(&self, account: &str, failure: &Failure) {
         self.with_account(account, |figures| {
@@ -110,6 +124,8 @@ impl Counters {
         ListenerFigures {
             sessions: self.sessions.load(Relaxed),
             logins: self.logins.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            throttled: self.throttled.load(Relaxed),
             up: self.up.load(Relaxed),
             down: self.down.load(Relaxed),
         }

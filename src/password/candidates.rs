@@ -77,6 +77,17 @@ impl Door {
         }
     }
 
+    /// Takes over what `former` knows, if that has the same vault and is a door of the same account with the same passwords in the
+    /// configuration.
+    pub(super) fn inherit(&self, former: &Self) {
+        let (own, other) = (&self.account, &former.account);
+        if own.address == other.address && own.password_hashes == other.password_hashes {
+            let known = former.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = known.clone();
+            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        }
+    }
+
     /// What is known, read anew if somebody wrote the record since. Blocks for a small read.
     pub(super) fn known(&self, vault: &Vault) -> Result<Arc<Known>, NamedError> {
         let revision = vault.revision(Kind::Passwords, &self.account.address)?;

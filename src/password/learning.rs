@@ -227,8 +227,10 @@ impl Passwords {
         window: &Window,
         attempt: &Attempt<'_>,
     ) -> Result<Option<Tag>, Refusal> {
-        let ticket = self.workers.ticket().ok_or(Refusal::Crowded)?;
-        let hash = ticket.make(&self.cost, attempt.password.clone()).await;
+        let ticket = self.house.workers.ticket().ok_or(Refusal::Crowded)?;
+        let hash = ticket
+            .make(&self.house.cost, attempt.password.clone())
+            .await;
         let hash = hash.map_err(|error| Refusal::Vault(error.into()))?;
         let tag = Tag::of(&hash);
         let (vault, account) = (self.vault.clone(), door.account.clone());

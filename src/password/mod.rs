@@ -6,6 +6,8 @@
 //! told apart from a wrong password, since a mail program must not ask for another one then; but it says nothing of an account
 //! either, since an unknown login reads some account's record as well and shares its trouble.
 //!
+//! Who fails too often is refused without a hash for a while, in the same words and after the same growing delay (`throttle`).
+//!
 //! Hashes differ in what they cost, and accounts in how many they have. While the queue is long that shows, so an unknown login is
 //! checked against the passwords of some account, always the same one, and refused whatever comes of it.
 
@@ -16,6 +18,7 @@ mod learning;
 mod named;
 mod remembered;
 mod scheme;
+mod throttle;
 mod uses;
 mod workers;
 
@@ -44,9 +47,10 @@ use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
 use crate::stage::Stage;
 use crate::vault::Vault;
-use candidates::{Candidate, Door};
+use candidates::{Candidate, Door, Known};
 use hash::Cost;
 use remembered::{Mark, Marker};
+use throttle::{Pair, Throttle};
 use uses::Tag;
 use workers::Workers;
 
@@ -95,10 +99,12 @@ impl Default for Delay {
 }
 
 impl Delay {
-    fn draw(self) -> Duration {
+    /// With the base doubled so often.
+    fn draw(self, doublings: u32) -> Duration {
         // Without randomness the longest wait tells as little.
         let part = getrandom::u32().unwrap_or(u32::MAX);
-        self.base + self.jitter.mul_f64(f64::from(part) / f64::from(u32::MAX))
+        self.base * 2_u32.pow(doublings)
+            + self.jitter.mul_f64(f64::from(part) / f64::from(u32::MAX))
     }
 }
 
@@ -109,6 +115,8 @@ pub struct Counters {
     pub accepted: u64,
     /// Unknown logins and wrong passwords.
     pub wrong: u64,
+    /// Logins refused unseen, after too many failures.
+    pub throttled: u64,
     /// Logins turned away because too many waited, or because the vault has trouble.
     pub turned_away: u64,
     /// Hashes computed.
@@ -122,17 +130,29 @@ pub struct Passwords {
     doors: HashMap<String, Arc<Door>>,
     /// Those whose passwords unknown logins are checked against, by provider.
     decoys: HashMap<String, Vec<Arc<Door>>>,
+    uses: Uses,
+    house: Arc<House>,
+    /// The same login with the same password goes one at a time, so that the second finds what the first remembered.
+    lanes: [Mutex<()>; LANES],
+}
+
+/// What outlives a change of the accounts.
+struct House {
     delay: Delay,
     /// Of what is learned.
     cost: Cost,
     dummy: Arc<str>,
     marker: Marker,
     workers: Workers,
-    uses: Uses,
-    /// The same login with the same password goes one at a time, so that the second finds what the first remembered.
-    lanes: [Mutex<()>; LANES],
+    throttle: Throttle,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
     accepted: AtomicU64,
     wrong: AtomicU64,
+    throttled: AtomicU64,
     turned_away: AtomicU64,
 }
 
@@ -144,6 +164,7 @@ struct Attempt<'a> {
     protocol: Protocol,
     source: IpAddr,
     now: Timestamp,
+    pair: Pair,
 }
 
 impl Attempt<'_> {
@@ -163,15 +184,23 @@ impl Attempt<'_> {
 /// Why a login was refused.
 enum Refusal {
     Wrong,
+    Throttled,
     Crowded,
     /// Trouble with what is kept, or with keeping what was learned.
     Vault(NamedError),
 }
 
+/// What the log says of a login that was refused unseen; the mail program hears what a wrong password hears.
+pub const THROTTLED: &str = "MW-THROTTLED";
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let (cause, detail) = match refusal {
             Refusal::Wrong => (Cause::Password, "unknown login or wrong password".into()),
+            Refusal::Throttled => {
+                let detail = "too many failed logins of late; the password was not looked at";
+                return Self::new(Stage::Password, Cause::Password, detail).logged_as(THROTTLED);
+            }
             Refusal::Crowded => (Cause::Limit, "too many passwords wait to be checked".into()),
             Refusal::Vault(error) => {
                 let may_pass = matches!(&error, NamedError::Vault(error) if error.may_pass());
@@ -188,40 +217,51 @@ impl From<Refusal> for Failure {
 }
 
 impl Passwords {
-    /// Ready to check passwords of `accounts`. Blocks for one hash, some 30 ms.
+    /// Ready to check passwords of `accounts`; each source may fail so often a minute with each login. Blocks for one hash, some
+    /// 30 ms.
     ///
     /// # Panics
     /// If the system has no randomness, without which nothing here would be safe.
-    pub fn new(accounts: &[Arc<Account>], vault: Vault) -> Self {
-        Self::with_delay(accounts, vault, Delay::default())
+    pub fn new(accounts: &[Arc<Account>], vault: Vault, failures_per_minute: usize) -> Self {
+        let cost = &Cost::STANDARD;
+        Self::build(accounts, vault, failures_per_minute, cost)
     }
 
-    /// As [`Passwords::new`], with another delay of refusals.
-    ///
-    /// # Panics
-    /// As [`Passwords::new`].
-    pub fn with_delay(accounts: &[Arc<Account>], vault: Vault, delay: Delay) -> Self {
-        Self::build(accounts, vault, delay, &Cost::STANDARD)
-    }
-
-    fn build(accounts: &[Arc<Account>], vault: Vault, delay: Delay, cost: &Cost) -> Self {
+    fn build(
+        accounts: &[Arc<Account>],
+        vault: Vault,
+        failures_per_minute: usize,
+        cost: &Cost,
+    ) -> Self {
         // The cost is one of our constants, and the salt too.
         let dummy = hash::dummy(cost).expect("a hash with fixed parameters");
+        let house = House {
+            delay: Delay::default(),
+            cost: cost.clone(),
+            dummy: dummy.into(),
+            marker: Marker::new().expect("the system's randomness"),
+            workers: Workers::new(),
+            throttle: Throttle::new(failures_per_minute),
+            counts: Counts::default(),
+        };
+        Self::with(accounts, vault, Arc::new(house))
+    }
+
+    /// The same for the accounts of another configuration. Nobody who has failed is forgiven.
+    #[must_use]
+    pub fn renewed(&self, accounts: &[Arc<Account>], vault: Vault) -> Self {
+        Self::with(accounts, vault, Arc::clone(&self.house))
+    }
+
+    fn with(accounts: &[Arc<Account>], vault: Vault, house: Arc<House>) -> Self {
         let doors = doors(accounts);
         Self {
             uses: Uses::new(vault.clone()),
             vault,
             decoys: decoys(&doors),
             doors,
-            delay,
-            cost: cost.clone(),
-            dummy: dummy.into(),
-            marker: Marker::new().expect("the system's randomness"),
-            workers: Workers::new(),
+            house,
             lanes: [const { Mutex::const_new(()) }; LANES],
-            accepted: AtomicU64::new(0),
-            wrong: AtomicU64::new(0),
-            turned_away: AtomicU64::new(0),
         }
     }
 
@@ -241,13 +281,15 @@ impl Passwords {
         source: IpAddr,
     ) -> Result<Verified, Failure> {
         let start = Instant::now();
+        let login = credentials.login.to_ascii_lowercase();
         let attempt = Attempt {
             provider: &provider.name,
-            login: &credentials.login,
+            login: &login,
             password: Arc::new(credentials.password.expose_secret().to_vec().into()),
             protocol,
             source: source.to_canonical(),
             now: now(),
+            pair: self.house.throttle.pair(source, &login),
         };
         let outcome = self.check(&attempt).await;
         self.count(&outcome);
@@ -257,16 +299,22 @@ impl Passwords {
                 senders: None,
             }),
             Err(refusal) => {
-                sleep_until(start + self.delay.draw()).await;
+                let doublings = self.house.throttle.refuse(attempt.pair, Instant::now());
+                sleep_until(start + self.house.delay.draw(doublings)).await;
                 Err(refusal.into())
             }
         }
     }
 
-    /// Goes on with the notes of `former` about last uses, which has the same vault.
+    /// Goes on with what `former`, which has the same vault, notes about last uses and knows of passwords that have not changed.
     #[must_use]
     pub fn after(mut self, former: &Self) -> Self {
         self.uses = former.uses.clone();
+        for (login, door) in &self.doors {
+            if let Some(former) = former.doors.get(login) {
+                door.inherit(former);
+            }
+        }
         self
     }
 
@@ -278,18 +326,18 @@ impl Passwords {
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         Counters {
-            accepted: self.accepted.load(Ordering::Relaxed),
-            wrong: self.wrong.load(Ordering::Relaxed),
-            turned_away: self.turned_away.load(Ordering::Relaxed),
-            hashes: self.workers.hashed(),
+            accepted: self.house.counts.accepted.load(Ordering::Relaxed),
+            wrong: self.house.counts.wrong.load(Ordering::Relaxed),
+            throttled: self.house.counts.throttled.load(Ordering::Relaxed),
+            turned_away: self.house.counts.turned_away.load(Ordering::Relaxed),
+            hashes: self.house.workers.hashed(),
         }
     }
 
     async fn check(&self, attempt: &Attempt<'_>) -> Result<Arc<Account>, Refusal> {
-        let login = attempt.login.to_ascii_lowercase();
-        let door = self.doors.get(&login);
+        let door = self.doors.get(attempt.login);
         let door = door.filter(|door| door.account.provider.name == attempt.provider);
-        let read = door.or_else(|| self.decoy(&login, attempt));
+        let read = door.or_else(|| self.decoy(attempt));
         // A small read of a local file; handing it to another thread would cost more than the read.
         let (known, trouble) = match read.map(|door| door.known(&self.vault)) {
             Some(Ok(known)) => (known, None),
@@ -300,29 +348,64 @@ impl Passwords {
         let good: Vec<_> = candidates.filter(|c| attempt.may_use(c)).collect();
         if door.is_some() && good.is_empty() && !known.candidates.is_empty() {
             let (protocol, source) = (attempt.protocol, attempt.source);
-            tracing::info!(%protocol, %source, "no password of this account is good from here and now");
+            tracing::debug!(%protocol, %source, "no password of this account is good from here and now");
         }
-        let right = match self.remembered(&good, attempt) {
+        let tag = match door.and_then(|_| self.trusted(&good, attempt)) {
             Some(tag) => Ok(tag),
-            None => self.compare(&good, attempt).await,
-        };
-        // Whatever came of it for an unknown login.
-        let right = right.and_then(|tag| door.map(|_| tag).ok_or(Refusal::Wrong));
-        let tag = match (right, trouble, door) {
-            (Err(Refusal::Wrong), Some(trouble), _) => Err(Refusal::Vault(trouble)),
-            (Err(Refusal::Wrong), None, Some(door)) => self.learn(door, &known, attempt).await,
-            (right, _, _) => right,
+            None => self.judge(door, &known, &good, trouble, attempt).await,
         }?;
         let account = &door.ok_or(Refusal::Wrong)?.account;
         self.uses.note(&account.address, tag, attempt.as_use());
         Ok(account.clone())
     }
 
+    /// A password that is known to be right, where that may be believed without a hash.
+    fn trusted(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> Option<Tag> {
+        let tag = self.remembered(good, attempt)?;
+        let (throttle, now) = (&self.house.throttle, Instant::now());
+        throttle.trusts(attempt.pair, now).then(|| {
+            throttle.welcome(attempt.pair, now);
+            tag
+        })
+    }
+
+    /// Looks at a password, unless too many have failed; what it is not is a failure, from the first moment on.
+    async fn judge(
+        &self,
+        door: Option<&Arc<Door>>,
+        known: &Arc<Known>,
+        good: &[&Candidate],
+        trouble: Option<NamedError>,
+        attempt: &Attempt<'_>,
+    ) -> Result<Tag, Refusal> {
+        let Some(tried) = self.house.throttle.begin(attempt.pair, Instant::now()) else {
+            // Also where it was not looked at: nobody must think of another password.
+            return Err(trouble.map_or(Refusal::Throttled, Refusal::Vault));
+        };
+        let right = self.compare(good, attempt).await;
+        // Whatever came of it for an unknown login.
+        let right = right.and_then(|tag| door.map(|_| tag).ok_or(Refusal::Wrong));
+        let right = match (right, trouble, door) {
+            (Err(Refusal::Wrong), Some(trouble), _) => Err(Refusal::Vault(trouble)),
+            (Err(Refusal::Wrong), None, Some(door)) => self.learn(door, known, attempt).await,
+            (right, _, _) => right,
+        };
+        match &right {
+            Ok(_) => tried.succeed(Instant::now()),
+            Err(Refusal::Crowded) => tried.call_off(),
+            Err(_) => drop(tried),
+        }
+        right
+    }
+
     /// Whose passwords an unknown login is checked against, always the same ones: it takes as long as its own would, and if the vault
     /// has trouble, so has an unknown login. Nothing comes of it.
-    fn decoy(&self, login: &str, attempt: &Attempt<'_>) -> Option<&Arc<Door>> {
+    fn decoy(&self, attempt: &Attempt<'_>) -> Option<&Arc<Door>> {
         let doors = self.decoys.get(attempt.provider)?;
-        let mark = self.marker.mark([b"decoy", login.as_bytes(), b""]);
+        let mark = self
+            .house
+            .marker
+            .mark([b"decoy", attempt.login.as_bytes(), b""]);
         doors.get(mark.below(doors.len()))
     }
 
@@ -333,9 +416,9 @@ impl Passwords {
         if let Some(tag) = self.remembered(good, attempt) {
             return Ok(tag);
         }
-        let ticket = self.workers.ticket().ok_or(Refusal::Crowded)?;
+        let ticket = self.house.workers.ticket().ok_or(Refusal::Crowded)?;
         if good.is_empty() {
-            let dummy = self.dummy.clone();
+            let dummy = self.house.dummy.clone();
             ticket.verify(dummy, attempt.password.clone()).await;
         }
         for candidate in good {
@@ -350,9 +433,8 @@ impl Passwords {
     }
 
     fn lane(&self, attempt: &Attempt<'_>) -> &Mutex<()> {
-        let login = attempt.login.to_ascii_lowercase();
-        let parts = [b"lane", login.as_bytes(), &attempt.password];
-        &self.lanes[self.marker.mark(parts).below(LANES)]
+        let parts = [b"lane", attempt.login.as_bytes(), &attempt.password];
+        &self.lanes[self.house.marker.mark(parts).below(LANES)]
     }
 
     /// Which candidate is known to have the password that is presented.
@@ -368,14 +450,16 @@ impl Passwords {
     /// The mark that a candidate has if `attempt` has its password. The account is in it too: a candidate is never shared.
     fn right(&self, candidate: &Candidate, attempt: &Attempt<'_>) -> Mark {
         let hash = candidate.hash.as_bytes();
-        self.marker.mark([b"right", hash, &attempt.password])
+        self.house.marker.mark([b"right", hash, &attempt.password])
     }
 
     fn count(&self, outcome: &Result<Arc<Account>, Refusal>) {
+        let counts = &self.house.counts;
         let counter = match outcome {
-            Ok(_) => &self.accepted,
-            Err(Refusal::Wrong) => &self.wrong,
-            Err(Refusal::Crowded | Refusal::Vault(_)) => &self.turned_away,
+            Ok(_) => &counts.accepted,
+            Err(Refusal::Wrong) => &counts.wrong,
+            Err(Refusal::Throttled) => &counts.throttled,
+            Err(Refusal::Crowded | Refusal::Vault(_)) => &counts.turned_away,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

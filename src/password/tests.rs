@@ -22,6 +22,7 @@ pub(crate) fn account(address: &str, logins: &[&str], hashes: &[&str]) -> Arc<Ac
             smtp: address.into(),
         },
         authorize_as: None,
+        max_upstream: crate::config::MaxUpstream::default(),
         password_hashes: hashes.iter().map(|&hash| hash.into()).collect(),
     })
 }
@@ -63,6 +64,7 @@ pub(crate) struct Bench {
     state: TempDir,
     pub(crate) vault: Vault,
     pub(crate) alice: Arc<Account>,
+    accounts: Vec<Arc<Account>>,
     passwords: Passwords,
 }
 
@@ -74,11 +76,12 @@ impl Bench {
         let alice = account(ALICE, &[ALICE, "scanner-2"], hashes);
         let nobody = account("bob@contoso.com", &["bob@contoso.com", ""], &[]);
         let accounts = [alice.clone(), nobody];
-        let passwords = Passwords::build(&accounts, vault.clone(), Delay::default(), &Cost::LEAST);
+        let passwords = Passwords::build(&accounts, vault.clone(), 10, &Cost::LEAST);
         Self {
             state,
             vault,
             alice,
+            accounts: accounts.to_vec(),
             passwords,
         }
     }
@@ -318,14 +321,18 @@ async fn a_thousand_wrong_passwords_change_nothing_but_counters() {
     }
     bench.passwords.uses().settle().await;
     assert_eq!(bench.files(), before);
-    assert_eq!(bench.passwords.counters().wrong, 1000);
+    let Counters {
+        wrong, throttled, ..
+    } = bench.passwords.counters();
+    assert_eq!(wrong + throttled, 1000);
+    tokio::time::advance(Duration::from_secs(6)).await;
     bench.login(ALICE, b"right").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn beyond_the_queue_logins_are_turned_away() {
     let bench = Bench::new(&[]);
-    let tickets: Vec<_> = std::iter::from_fn(|| bench.passwords.workers.ticket()).collect();
+    let tickets: Vec<_> = std::iter::from_fn(|| bench.passwords.house.workers.ticket()).collect();
     let failure = bench.login(ALICE, b"wrong").await.unwrap_err();
     assert_eq!(failure.cause, Cause::Limit);
     assert_eq!(bench.hashes(), 0);
@@ -512,6 +519,140 @@ async fn an_unknown_login_costs_what_some_account_costs_and_opens_nothing() {
     assert_eq!(bench.passwords.counters().accepted, 0);
     bench.passwords.uses().settle().await;
     assert_eq!(bench.files(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_guesses_on_fifty_connections_cost_few_hashes_and_the_right_password_works_soon_after()
+ {
+    let bench = Arc::new(Bench::new(&[]));
+    bench.add("scanner", b"right", |_| {});
+    let start = Instant::now();
+    let mut connections = tokio::task::JoinSet::new();
+    for number in 0..50 {
+        let bench = Arc::clone(&bench);
+        connections.spawn(async move {
+            for round in 0..20 {
+                let wrong = format!("wrong {number} {round}");
+                assert!(bench.login(ALICE, wrong.as_bytes()).await.is_err());
+            }
+        });
+    }
+    while let Some(ended) = connections.join_next().await {
+        ended.unwrap();
+    }
+    let allowed = 50 + start.elapsed().as_secs() / 6;
+    let hashes = bench.hashes();
+    assert!(hashes <= allowed, "{hashes} hashes, {allowed} allowed");
+    assert!(bench.passwords.house.workers.most_at_once() <= 2);
+    // What the first guesses of all connections owe together is paid off by then.
+    tokio::time::advance(Duration::from_secs(5 * 60)).await;
+    let start = Instant::now();
+    bench.login(ALICE, b"right").await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+impl Bench {
+    /// What a reload of the configuration does.
+    fn reload(&mut self) {
+        let next = self.passwords.renewed(&self.accounts, self.vault.clone());
+        self.passwords = next.after(&self.passwords);
+    }
+
+    /// As many guesses at once as are looked at. One after the other they would not do: their delays are as long as the refill.
+    fn exhaust(&self, login: &str, source: &str) {
+        let throttle = &self.passwords.house.throttle;
+        let pair = throttle.pair(source.parse().unwrap(), login);
+        while let Some(guess) = throttle.begin(pair, Instant::now()) {
+            drop(guess);
+            throttle.refuse(pair, Instant::now());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn guesses_beyond_the_limit_cost_no_hash_and_hear_the_same_after_the_longest_delay() {
+    let bench = Bench::new(&[&cheap(b"right")]);
+    for login in [ALICE, "nobody@contoso.com"] {
+        let wrong = bench.login(login, b"wrong").await.unwrap_err();
+        bench.exhaust(login, HERE);
+        let (start, hashes) = (Instant::now(), bench.hashes());
+        let failure = bench.login(login, b"wrong").await.unwrap_err();
+        let took = start.elapsed().as_millis();
+        assert_eq!(failure.log_code(), THROTTLED);
+        assert_eq!((failure.cause, failure.stage), (wrong.cause, wrong.stage));
+        assert!((8000..=8101).contains(&took), "{login}: {took} ms");
+        assert_eq!(bench.hashes(), hashes);
+    }
+    assert_eq!(bench.passwords.counters().throttled, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_password_is_not_looked_at_either_beyond_the_limit() {
+    let bench = Bench::new(&[&cheap(b"right")]);
+    bench.exhaust(ALICE, HERE);
+    // From elsewhere it is, and is known from then on.
+    let login = bench.login_from(ALICE, b"right", Protocol::Smtp, "192.0.2.1");
+    login.await.unwrap();
+    // That is not told to those who guess.
+    let failure = bench.login(ALICE, b"right").await.unwrap_err();
+    assert_eq!(failure.log_code(), THROTTLED);
+    bench.login(ALICE, b"right").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_was_there_before_is_not_locked_out_by_its_neighbour() {
+    let mut bench = Bench::new(&[&cheap(b"right")]);
+    bench.login(ALICE, b"right").await.unwrap();
+    bench.exhaust(ALICE, HERE);
+    let hashes = bench.hashes();
+    for _ in 0..2 {
+        let start = Instant::now();
+        bench.login(ALICE, b"right").await.unwrap();
+        assert!(start.elapsed() < Duration::from_millis(100));
+        bench.reload();
+    }
+    assert_eq!(bench.hashes(), hashes);
+    let failure = bench.login(ALICE, b"wrong").await.unwrap_err();
+    assert_eq!(failure.log_code(), THROTTLED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_forgives_nobody() {
+    let mut bench = Bench::new(&[&cheap(b"right")]);
+    bench.exhaust(ALICE, HERE);
+    bench.reload();
+    let failure = bench.login(ALICE, b"right").await.unwrap_err();
+    assert_eq!(failure.log_code(), THROTTLED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guesser_who_hangs_up_before_the_answer_is_counted_too() {
+    let bench = Bench::new(&[&cheap(b"right")]);
+    for number in 0..10 {
+        let guess = format!("guess {number}");
+        let hasty = bench.login(ALICE, guess.as_bytes());
+        let gone = tokio::time::timeout(Duration::from_millis(100), hasty);
+        assert!(gone.await.is_err());
+    }
+    let failure = bench.login(ALICE, b"right").await.unwrap_err();
+    assert_eq!(failure.log_code(), THROTTLED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_somebody_has_is_a_failure_like_any_other_under_an_unknown_login() {
+    let bench = Bench::new(&[&cheap(b"right")]);
+    bench.login(ALICE, b"right").await.unwrap();
+    // Some of these are checked against the passwords of alice, where it is remembered; their delays must not tell.
+    for number in 0..8 {
+        let unknown = format!("nobody-{number}@contoso.com");
+        for seconds in [1, 1, 1, 2, 4] {
+            let start = Instant::now();
+            let failure = bench.login(&unknown, b"right").await.unwrap_err();
+            assert_eq!(failure.cause, Cause::Password);
+            assert_eq!(start.elapsed().as_secs(), seconds, "{unknown}");
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
 }
 
 mod learning;

@@ -18,6 +18,9 @@ pub(super) struct Workers {
     tickets: Semaphore,
     running: Arc<Semaphore>,
     hashed: AtomicU64,
+    /// How many run, and how many ever ran at once.
+    #[cfg(test)]
+    gauge: Arc<(AtomicU64, AtomicU64)>,
 }
 
 impl Workers {
@@ -26,6 +29,8 @@ impl Workers {
             tickets: Semaphore::new(RUNNING + WAITING),
             running: Arc::new(Semaphore::new(RUNNING)),
             hashed: AtomicU64::new(0),
+            #[cfg(test)]
+            gauge: Arc::default(),
         }
     }
 
@@ -34,6 +39,11 @@ impl Workers {
         let _place = self.tickets.try_acquire().ok()?;
         let workers = self;
         Some(Ticket { workers, _place })
+    }
+
+    #[cfg(test)]
+    pub(super) fn most_at_once(&self) -> u64 {
+        self.gauge.1.load(Ordering::SeqCst)
     }
 
     /// How many hashes were computed.
@@ -76,9 +86,18 @@ impl Ticket<'_> {
         // The semaphore is never closed; if it were, nothing would be right.
         let turn = running.acquire_owned().await.ok()?;
         self.workers.hashed.fetch_add(1, Ordering::Relaxed);
+        #[cfg(test)]
+        let gauge = Arc::clone(&self.workers.gauge);
         let work = move || {
             let _turn = turn;
-            work()
+            #[cfg(test)]
+            let running = gauge.0.fetch_add(1, Ordering::SeqCst) + 1;
+            #[cfg(test)]
+            gauge.1.fetch_max(running, Ordering::SeqCst);
+            let done = work();
+            #[cfg(test)]
+            gauge.0.fetch_sub(1, Ordering::SeqCst);
+            done
         };
         tokio::task::spawn_blocking(work).await.ok()
     }

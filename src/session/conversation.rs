@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::Counter;
 use crate::config::{Listener, OnUnavailable};
@@ -32,6 +33,8 @@ pub(super) struct Conversation<'a> {
     counter: &'a Counter,
     machine: Box<dyn Local>,
     deadline: Instant,
+    /// Set when another needs this one's place more.
+    evicted: CancellationToken,
     /// Whether the mail program may still say something.
     is_open: bool,
 }
@@ -46,10 +49,10 @@ pub(super) enum Claim {
 
 impl Claim {
     /// How the log names who it was.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> &str {
         match self {
-            Self::Login(credentials) => credentials.login.escape_debug().to_string(),
-            Self::Address => "(without login)".to_owned(),
+            Self::Login(credentials) => &credentials.login,
+            Self::Address => "(without login)",
         }
     }
 }
@@ -68,8 +71,13 @@ pub(super) enum End {
 }
 
 impl<'a> Conversation<'a> {
-    /// `source` may be known by its address.
-    pub(super) fn begin(counter: &'a Counter, privacy: Privacy, source: IpAddr) -> Self {
+    /// `source` may be known by its address; `evicted` is set when its place is needed more.
+    pub(super) fn begin(
+        counter: &'a Counter,
+        privacy: Privacy,
+        source: IpAddr,
+        evicted: CancellationToken,
+    ) -> Self {
         let profile = counter.profiles.known(&counter.dialler);
         let Listener {
             protocol,
@@ -87,6 +95,7 @@ impl<'a> Conversation<'a> {
             counter,
             machine,
             deadline: Instant::now() + counter.timeouts.before_login,
+            evicted,
             is_open: true,
         }
     }
@@ -109,7 +118,11 @@ impl<'a> Conversation<'a> {
                 LocalEvent::Mail => return Ok(Claim::Address),
                 LocalEvent::Close(ending) => return Err(End::Ended(ending)),
                 LocalEvent::StartTls(reply) => {
-                    timed(Stage::Tls, self.start_tls(local, &reply)).await?;
+                    let evicted = self.evicted.clone();
+                    tokio::select! {
+                        done = timed(Stage::Tls, self.start_tls(local, &reply)) => done?,
+                        () = evicted.cancelled() => return Err(End::EVICTED), // nothing can be said in a handshake
+                    }
                 }
                 LocalEvent::NeedProfile => {
                     let profile = self
@@ -129,9 +142,10 @@ impl<'a> Conversation<'a> {
         if local.has_input() {
             return Err(End::Ended(Ending::Injected));
         }
-        local
-            .write_all(reply)
+        // Whoever reads nothing may not stay for it longer than for anything else.
+        timeout_at(self.deadline, local.write_all(reply))
             .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| End::Gone(Some(error)))?;
         let handshake = local.secure(&self.counter.terms);
         handshake.await.map_err(End::Insecure)?;
@@ -149,6 +163,7 @@ impl<'a> Conversation<'a> {
                 Err(_) => Interruption::Timeout,
             },
             () = self.counter.stop.cancelled() => Interruption::Shutdown,
+            () = self.evicted.cancelled() => Interruption::Limit,
         };
         self.machine.interrupt(interruption);
         self.part(local).await
@@ -173,11 +188,16 @@ impl<'a> Conversation<'a> {
         work: impl Future<Output = T>,
     ) -> Result<T, End> {
         let mut work = pin!(work);
+        let evicted = self.evicted.clone();
         loop {
             let may_read = self.is_open && self.machine.room() > 0;
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
+                () = evicted.cancelled() => {
+                    self.machine.interrupt(Interruption::Limit);
+                    return self.part(local).await;
+                }
                 read = driver::read(&mut *self.machine, local), if may_read => match read {
                     Ok(more) => self.is_open = more, // a closed half still waits for its answer
                     Err(error) => return Err(End::Gone(Some(error))),
@@ -191,18 +211,7 @@ impl<'a> Conversation<'a> {
         &mut self,
         local: &mut LocalStream,
         failure: &Failure,
-        claim: &Claim,
-        source: SocketAddr,
     ) -> Result<(), End> {
-        tracing::warn!(
-            stage = %failure.stage,
-            outcome = "refused",
-            code = failure.cause.code(),
-            login = %claim.name(),
-            source = %source.ip(),
-            detail = failure.detail,
-            "login failed"
-        );
         let is_ours = failure.cause != Cause::Password;
         if is_ours && self.counter.listener.on_unavailable == OnUnavailable::Close {
             return Err(End::Unavailable);
@@ -261,6 +270,14 @@ pub(super) async fn linger(local: &mut LocalStream) {
 }
 
 impl End {
+    /// It had to make room for another.
+    pub(super) const EVICTED: Self = Self::Ended(Ending::Interrupted(Interruption::Limit));
+
+    /// Whether the mail program may take its time to read our last words. Who had to make room for another may not.
+    pub(super) fn may_linger(&self) -> bool {
+        !matches!(self, Self::Ended(Ending::Interrupted(Interruption::Limit)))
+    }
+
     /// Says in the log how a connection ended that never logged in.
     pub(super) fn report(&self, listener: &Listener, source: SocketAddr) {
         let protocol = listener.protocol;

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::Stranger;
+use crate::caps::{Caps, Seat};
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
 use crate::dialogue::smtp::SenderGuard;
-use crate::dialogue::{Bounds, FirstReply, Heard, LoggedIn, Login, Opening, Privacy, Profile};
+use crate::dialogue::{Bounds, FirstReply, Heard, LoggedIn, Login, Opening, Profile};
 use crate::failure::{Cause, Failure};
-use crate::observe::{Counters, timed};
+use crate::observe::{Counters, LoginLine, timed};
 use crate::password::{Passwords, Verified, vouch};
+use crate::places::Stranger;
 use crate::profiles::Profiles;
 use crate::relay::{Ear, relay};
 use crate::stage::Stage;
@@ -30,6 +31,8 @@ use guarded::Guarded;
 pub struct Counter {
     /// The listener's configuration.
     pub listener: Arc<Listener>,
+    /// The address that is bound.
+    pub bound: SocketAddr,
     /// When TLS begins there, and with which certificate.
     pub terms: Arc<Terms>,
     /// How its provider's mail server is reached.
@@ -46,10 +49,25 @@ pub struct Counter {
     pub bounds: Bounds,
     /// What `status` tells.
     pub counters: Arc<Counters>,
+    /// How many sessions an account may have.
+    pub caps: Arc<Caps>,
     /// Set when mailwicket stops: nobody new is let in.
     pub stop: CancellationToken,
     /// Set when the time to finish is over.
     pub kill: CancellationToken,
+}
+
+impl Counter {
+    /// The line in the log of a login that begins.
+    fn login_line(&self, source: SocketAddr, claim: &Claim) -> LoginLine {
+        LoginLine::begin(
+            self.listener.protocol,
+            source,
+            self.bound,
+            claim.name(),
+            Arc::clone(&self.counters),
+        )
+    }
 }
 
 /// What the mail program and we have told each other, as far as it matters upstream.
@@ -67,16 +85,23 @@ struct Opened {
     guard: Option<SenderGuard>,
     upstream: UpstreamStream,
     logged_in: LoggedIn,
+    seat: Seat,
 }
 
 /// Carries one connection as far as it gets, and says so in the log.
 pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, place: Stranger) {
     let mut local = LocalStream::from(local);
+    let evicted = place.evicted();
+    let mut place = Some(place);
     // The state until a login is large and short-lived: boxed, it costs nothing once the session is logged in.
     let admitting = Box::pin(async {
-        let securing = timed(Stage::Tls, doorstep::enter(&counter, &mut local, source));
-        let privacy = securing.await?;
-        admit(&counter, &mut local, privacy, source, place).await
+        let privacy = tokio::select! {
+            biased; // where there is no handshake, whoever has to go is still told so
+            privacy = timed(Stage::Tls, doorstep::enter(&counter, &mut local, source)) => privacy?,
+            () = evicted.cancelled() => return Err(End::EVICTED),
+        };
+        let conversation = Conversation::begin(&counter, privacy, source.ip(), evicted.clone());
+        admit(&counter, &mut local, conversation, source, &mut place).await
     });
     let admitted = tokio::select! {
         admitted = admitting => admitted,
@@ -86,7 +111,13 @@ pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, 
         Ok((opened, opening)) => carry(&counter, local, opened, opening).await,
         Err(end) => {
             end.report(&counter.listener, source);
-            conversation::linger(&mut local).await;
+            if end.may_linger() {
+                // It is still a stranger: whoever says good-bye and stays must not keep others out.
+                tokio::select! {
+                    () = conversation::linger(&mut local) => {}
+                    () = evicted.cancelled() => {}
+                }
+            }
         }
     }
 }
@@ -95,12 +126,10 @@ pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, 
 async fn admit(
     counter: &Counter,
     local: &mut LocalStream,
-    privacy: Privacy,
+    mut conversation: Conversation<'_>,
     source: SocketAddr,
-    place: Stranger,
+    place: &mut Option<Stranger>,
 ) -> Result<(Opened, Opening), End> {
-    let mut conversation = Conversation::begin(counter, privacy, source.ip());
-    let mut place = Some(place);
     loop {
         let talking = timed(Stage::Dialogue, conversation.claim(local));
         let claim = talking.await.inspect_err(|_| {
@@ -111,13 +140,18 @@ async fn admit(
             name: conversation.name(),
             promised: conversation.promised(),
         };
-        let login = open(counter, &claim, source.ip(), &shown, &mut place);
+        let mut line = counter.login_line(source, &claim);
+        let login = open(counter, &claim, source.ip(), &shown, place, &mut line);
         match conversation.attend(local, login).await? {
             Ok(opened) => {
                 let opening = conversation.accept(&opened.logged_in)?;
+                line.succeeded();
                 return Ok((opened, opening));
             }
-            Err(failure) => conversation.refuse(local, &failure, &claim, source).await?,
+            Err(failure) => {
+                line.failed(&failure);
+                conversation.refuse(local, &failure).await?
+            }
         }
     }
 }
@@ -129,8 +163,10 @@ async fn open(
     source: IpAddr,
     shown: &Shown,
     place: &mut Option<Stranger>,
+    line: &mut LoginLine,
 ) -> Result<Opened, Failure> {
     let verified = timed(Stage::Password, verify(counter, claim, source)).await?;
+    line.verified(&verified.account().address);
     *place = None; // no stranger any more: a provider that hangs must not keep strangers of other listeners out
     let opened = open_upstream(counter, &verified, shown).await;
     opened.inspect_err(|failure| {
@@ -165,10 +201,14 @@ async fn open_upstream(
     verified: &Verified,
     shown: &Shown,
 ) -> Result<Opened, Failure> {
+    let seat = counter
+        .caps
+        .enter(verified.account(), counter.listener.protocol)
+        .await?;
     let dial = || timed(Stage::Dial, dial(counter, shown));
     let access = timed(Stage::Token, counter.tokens.access(verified));
     let (token, dialled) = tokio::try_join!(access, dial())?;
-    match login(counter, verified, dialled, &token).await {
+    let logged_in = match login(counter, verified, dialled, &token).await {
         Err(LoginFailure::TokenRefused(refused)) => {
             tracing::debug!(stage = %Stage::Login, %refused, "renewing the token once");
             let (token, dialled) = tokio::try_join!(
@@ -180,7 +220,15 @@ async fn open_upstream(
                 .map_err(LoginFailure::into_failure)
         }
         result => result.map_err(LoginFailure::into_failure),
-    }
+    };
+    let (guard, upstream, logged_in) = logged_in?;
+    Ok(Opened {
+        account: Arc::clone(verified.account()),
+        guard,
+        upstream,
+        logged_in,
+        seat,
+    })
 }
 
 /// Dials, and sees that the provider still offers what the mail program was told.
@@ -205,8 +253,8 @@ async fn login(
     verified: &Verified,
     dialled: Dialled,
     token: &AccessToken,
-) -> Result<Opened, LoginFailure> {
-    let account = Arc::clone(verified.account());
+) -> Result<(Option<SenderGuard>, UpstreamStream, LoggedIn), LoginFailure> {
+    let account = verified.account();
     let guard = verified
         .senders()
         .map(|senders| SenderGuard::new(Arc::clone(senders), dialled.profile()));
@@ -218,12 +266,7 @@ async fn login(
         port: counter.dialler.endpoint.port,
     };
     let (upstream, logged_in) = timed(Stage::Login, dialled.login(&login)).await?;
-    Ok(Opened {
-        account,
-        guard,
-        upstream,
-        logged_in,
-    })
+    Ok((guard, upstream, logged_in))
 }
 
 /// `relay`, until both sides are done or mailwicket must end.
@@ -233,9 +276,9 @@ async fn carry(counter: &Counter, mut local: LocalStream, opened: Opened, openin
         guard,
         mut upstream,
         logged_in,
+        seat: _seat,
     } = opened;
     let session = counter.counters.logged_in(&account.address);
-    tracing::info!(stage = %Stage::Login, outcome = "ok", account = account.address, "logged in");
     let end = counter.kill.cancelled();
     let ear = ear(counter, &account);
     let (traffic, result) = match guard {

@@ -6,11 +6,12 @@
 pub mod ca;
 mod gather;
 mod handshake;
-mod hello;
+pub mod hello;
 pub mod own;
 mod server;
 mod stream;
 pub mod validity;
+pub mod witness;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -46,27 +47,36 @@ pub enum TlsError {
 /// Where the system has no roots at all (a bare container) Mozilla's list, which is built in, is used. Sessions are resumed
 /// through the configuration's own store, so one configuration should live as long as its provider.
 pub fn upstream(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca_file)?)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Whom [`upstream`] trusts.
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     if let Some(path) = ca_file {
-        add_file(&mut roots, path).map_err(|reason| TlsError::CaFile {
-            path: path.display().to_string(),
-            reason,
-        })?;
+        add_ca_file(&mut roots, path)?;
     }
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(roots)
 }
 
 /// The library as we use it, on both sides.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+    add_file(roots, path).map_err(|reason| TlsError::CaFile {
+        path: path.display().to_string(),
+        reason,
+    })
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {

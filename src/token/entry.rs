@@ -287,7 +287,8 @@ fn failure(state: State, reason: &str, remedy: &str) -> Failure {
         State::Ok | State::Retrying => Cause::Token,
     };
     let gap = if remedy.is_empty() { "" } else { ". " };
-    Failure::new(Stage::Token, cause, format!("{reason}{gap}{remedy}"))
+    let detail = format!("{reason}{gap}{remedy}");
+    Failure::new(Stage::Token, cause, detail).remedied(Some(remedy))
 }
 
 pub(super) fn just_renewed() -> Failure {

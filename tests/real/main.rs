@@ -4,7 +4,9 @@
 mod browser;
 mod clients;
 mod devices;
+mod doctor;
 mod egress;
+mod fail2ban;
 mod flows;
 mod lab;
 mod lan;

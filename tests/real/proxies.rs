@@ -124,10 +124,10 @@ fn haproxy_tells_the_address_in_both_versions() {
         let words = String::from_utf8_lossy(&fetched.stderr);
         assert!(fetched.status.success(), "{words}\n{}", wicket.words());
         assert!(fetched.stdout.ends_with(&mail::plain("haproxy")));
-        let source = format!("protocol={protocol} source={CLIENT}:");
+        let source = format!("code=- protocol={protocol} source={CLIENT} ");
         eventually("the address at the login", || {
             let log = wicket.words();
-            let told = |line: &str| line.contains("logged in") && line.contains(&source);
+            let told = |line: &str| line.contains("outcome=ok") && line.contains(&source);
             log.lines().any(told).then_some(())
         });
     }

@@ -167,9 +167,9 @@ impl Plan {
             let endpoint = format!("{{ host = \"{host}\", port = {port}, tls = \"{way}\" }}");
             writeln!(text, "{protocol} = {endpoint}").expect("a string");
         }
-        for protocol in PROTOCOLS {
+        for protocol in self.ports.keys() {
             let table = "provider = \"lab\"\nlisten = [\"127.0.0.1:0\"]";
-            let smtp = if protocol == "smtp" {
+            let smtp = if *protocol == "smtp" {
                 &self.smtp_listener
             } else {
                 ""

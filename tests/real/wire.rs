@@ -2,7 +2,9 @@
 //! while.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::mail;
 use crate::wait::PATIENCE;
@@ -15,7 +17,20 @@ pub struct Wire {
 
 impl Wire {
     pub fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+        Self::with(TcpStream::connect(("127.0.0.1", port)).expect("somebody listens"))
+    }
+
+    /// From one of the many addresses that a machine has for itself.
+    pub fn connect_from(source: [u8; 4], port: u16) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let source = SocketAddr::from((source, 0));
+        socket.bind(&source.into()).expect("an address of ours");
+        let port = SocketAddr::from(([127, 0, 0, 1], port));
+        socket.connect(&port.into()).expect("somebody listens");
+        Self::with(socket.into())
+    }
+
+    fn with(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
         Self {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
@@ -25,6 +25,8 @@ pub struct Plan {
     pub then: Then,
     /// More lines of configuration.
     pub more: &'static str,
+    /// More keys of the account.
+    pub account: &'static str,
     /// The mail server's host.
     pub host: &'static str,
     /// A line about the way out.
@@ -45,6 +47,7 @@ impl Plan {
             tokens: 9,
             then: Then::More,
             more: "",
+            account: "",
             host: "localhost",
             egress: String::new(),
             environment: Vec::new(),
@@ -80,13 +83,7 @@ impl House {
     /// Starts the program.
     pub fn start(plan: &Plan, port: u16) -> Self {
         let sign_in = SignIn::start(plan.tokens, plan.then);
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("mailwicket.toml");
-        fs::write(folder.path().join("ca.pem"), certificates::authority()).unwrap();
-        for (name, text) in &plan.files {
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-        fs::write(&config, configuration(plan, port, &sign_in.url)).unwrap();
+        let (folder, config) = laid_out(plan, port, &sign_in);
         let mut child = program()
             .arg("run")
             .args(["--log-level", "trace,mailwicket=trace", "--color", "never"])
@@ -132,6 +129,16 @@ impl House {
 
     pub fn visit(&self) -> MailProgram {
         MailProgram::connect(self.address)
+    }
+
+    /// The lines about logins so far, from the word `outcome` on.
+    pub fn logins(&self) -> Vec<String> {
+        let log = self.log();
+        let fields = log.lines().filter_map(|line| line.split_once(" login "));
+        let fields = fields.map(|(_, fields)| fields.to_owned());
+        fields
+            .filter(|fields| fields.starts_with("outcome="))
+            .collect()
     }
 
     /// Runs a command of the program with the same configuration, and gives what it printed on standard output.
@@ -251,6 +258,43 @@ fn gather(stream: impl Read + Send + 'static, log: Arc<Mutex<Vec<u8>>>) {
     });
 }
 
+/// A folder with the configuration and what it names.
+fn laid_out(plan: &Plan, port: u16, sign_in: &SignIn) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("mailwicket.toml");
+    fs::write(folder.path().join("ca.pem"), certificates::authority()).unwrap();
+    for (name, text) in &plan.files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    fs::write(&config, configuration(plan, port, &sign_in.url)).unwrap();
+    (folder, config)
+}
+
+/// Another command than `run`, to its end; it has given no secret away.
+#[track_caller]
+pub fn command(plan: &Plan, port: u16, words: &[&str]) -> Output {
+    let sign_in = SignIn::start(plan.tokens, plan.then);
+    let (folder, config) = laid_out(plan, port, &sign_in);
+    let output = program()
+        .args(words)
+        .arg("--config")
+        .arg(&config)
+        .env("HOME", folder.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    for secret in words::secrets() {
+        for trace in words::traces(&secret) {
+            let is_in = |text: &[u8]| words::contains(text, &trace);
+            assert!(
+                !is_in(&output.stdout) && !is_in(&output.stderr),
+                "{secret} was printed as {trace}"
+            );
+        }
+    }
+    output
+}
+
 fn configuration(plan: &Plan, port: u16, token_url: &str) -> String {
     let protocol = plan.protocol;
     let tls = if plan.starttls {
@@ -287,8 +331,10 @@ listen = ["127.0.0.1:0"]
 address = "{alice}"
 provider = "x"
 password-hash = ["{hash}"]
+{account}
 "#,
         more = plan.more,
+        account = plan.account,
         host = plan.host,
         egress = plan.egress,
         listener = plan.listener,

@@ -455,3 +455,25 @@ fn der_and_pem_are_the_same_certificate() {
     assert_eq!(from_pem.as_ref(), fs::read(file).unwrap());
     house.close();
 }
+
+#[test]
+fn whoever_opens_a_handshake_and_says_nothing_makes_room_for_the_next() {
+    let limit = "[limits]\nbefore-login-per-source = 1";
+    for protocol in PROTOCOLS {
+        let (upstream, house) = with_more(protocol, IMPLICIT, limit);
+        let mut silent = house.visit();
+        let _next = house.visit();
+        silent.is_hung_up_on();
+        upstream.is_done();
+        house.close();
+    }
+    for protocol in PROTOCOLS {
+        let (upstream, house) = with_more(protocol, STARTTLS, limit);
+        let mut silent = house.visit();
+        asks_for_tls(&mut silent, protocol, true);
+        let _next = house.visit();
+        silent.is_hung_up_on();
+        upstream.is_done();
+        house.close();
+    }
+}

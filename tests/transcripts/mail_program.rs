@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Stream};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::upstream::PATIENCE;
 
@@ -141,10 +141,11 @@ impl MailProgram {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Goes away without a good-bye: its connection is reset.
-    pub fn resets(self) {
-        let socket = socket2::SockRef::from(&self.socket);
-        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    /// Goes without a good-bye, so that whatever is said to it comes back as an error.
+    pub fn breaks_off(self) {
+        SockRef::from(&self.socket)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     }
 
     /// A second handle of the same connection.

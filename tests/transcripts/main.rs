@@ -13,8 +13,10 @@ mod upstream;
 mod words;
 
 mod devices;
+mod doctor;
 mod egress;
 mod hostile_servers;
+mod limits;
 mod local_tls;
 mod logins;
 mod proxied;

@@ -51,6 +51,9 @@ impl SignIn {
 fn answer(mut socket: &TcpStream, count: &AtomicUsize, tokens: usize, then: Then) -> Option<()> {
     let mut request = BufReader::new(socket);
     let (mut line, mut octets) = (String::new(), 0);
+    request.read_line(&mut line).ok()?;
+    let asks_for_a_token = line.starts_with("POST ");
+    line.clear();
     while request.read_line(&mut line).ok()? > 0 && line != "\r\n" {
         let lower = line.to_ascii_lowercase();
         if let Some(length) = lower.strip_prefix("content-length:") {
@@ -63,6 +66,11 @@ fn answer(mut socket: &TcpStream, count: &AtomicUsize, tokens: usize, then: Then
     }
     let mut body = vec![0; octets];
     request.read_exact(&mut body).ok()?;
+    if !asks_for_a_token {
+        let date = jiff::fmt::rfc2822::to_string(&jiff::Zoned::now()).ok()?;
+        let refusal = format!("HTTP/1.1 405 X\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n");
+        return socket.write_all(refusal.as_bytes()).ok();
+    }
     let number = count.fetch_add(1, Ordering::SeqCst) + 1;
     let (status, body) = match then {
         Then::Error(status, code) if number > tokens => {

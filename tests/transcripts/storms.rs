@@ -139,7 +139,7 @@ fn a_storm_of_connections_and_resets_leaves_nothing_behind() {
                 }
                 program.says(beginning);
                 match round % 4 {
-                    0 | 1 => program.resets(),
+                    0 | 1 => program.breaks_off(),
                     2 => drop(program),
                     _ => program.falls_silent(),
                 }

@@ -6,24 +6,26 @@ use secrecy::{ExposeSecret, SecretString};
 use toml_edit::Value;
 use zeroize::Zeroizing;
 
-use super::guess::Kind;
+use super::choice::{Choice, Way};
 use crate::protocol::Protocol;
 
 /// The answers so far; also what the next round of questions begins with.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Answers {
     /// The mailbox.
     pub address: String,
     /// Its provider.
-    pub kind: Option<Kind>,
+    pub choice: Option<Choice>,
+    /// How tokens are got.
+    pub way: Way,
     /// Microsoft's directory.
     pub tenant: Option<String>,
-    /// Whether the application signs in by itself.
-    pub is_unattended: bool,
+    /// Zoho's data centre.
+    pub region: Option<String>,
     /// The issuer of another provider.
     pub issuer: Option<String>,
-    /// Its endpoints, where it publishes none.
-    pub authorize_url: Option<String>,
+    /// Where a person signs in, where the provider publishes no endpoints.
+    pub permission_url: Option<String>,
     /// See there.
     pub token_url: Option<String>,
     /// Its scopes.
@@ -32,12 +34,17 @@ pub struct Answers {
     pub client_id: String,
     /// Its secret.
     pub secret: Option<SecretString>,
+    /// The files of its certificate and of the key.
+    pub certificate: Option<(String, String)>,
+    /// The file of a service account's key.
+    pub service_account: Option<String>,
     /// What mail programs speak, the port for it here, and the server of another provider.
     pub listeners: Vec<Served>,
+    /// Whether mail programs run on other machines as well.
+    pub is_for_others: bool,
 }
 
 /// A protocol that is served.
-#[derive(Clone)]
 pub struct Served {
     pub protocol: Protocol,
     pub port: u16,
@@ -58,7 +65,7 @@ pub enum SecretPlace<'p> {
 impl Answers {
     /// The name of the provider's table.
     pub fn provider(&self) -> &'static str {
-        self.kind.unwrap_or(Kind::Other).word()
+        self.choice.unwrap_or(Choice::Other).word()
     }
 
     /// The configuration, with comments.
@@ -77,7 +84,7 @@ impl Answers {
         }
         self.provider_table(&mut text, place);
         for served in &self.listeners {
-            listener(&mut text, served, self.provider());
+            self.listener(&mut text, served);
         }
         line(
             &mut text,
@@ -95,32 +102,54 @@ impl Answers {
             "\n# The application that was registered at the provider.",
         );
         line(text, &format!("[provider.{}]", self.provider()));
-        match self.kind.unwrap_or(Kind::Other) {
-            Kind::Microsoft => {
-                key(text, "preset", "microsoft");
-                if let Some(tenant) = &self.tenant {
-                    key(text, "tenant", tenant);
+        match self.choice.and_then(Choice::preset) {
+            Some(preset) => {
+                let lines = [
+                    ("preset", Some(preset.name)),
+                    ("tenant", self.tenant.as_deref()),
+                    ("region", self.region.as_deref()),
+                ];
+                for (name, value) in lines {
+                    if let Some(value) = value {
+                        key(text, name, value);
+                    }
                 }
             }
-            Kind::Personal => personal(text),
-            Kind::Google => key(text, "preset", "google"),
-            Kind::Other => self.endpoints(text),
+            None => self.endpoints(text),
         }
-        key(text, "client-id", &self.client_id);
-        self.client_secret(text, place);
-        if self.is_unattended {
+        if let Some(file) = &self.service_account {
             line(
                 text,
-                "# Nobody signs in: the application has permissions of its own.",
+                &format!("service-account = {{ file = {} }}", quoted(file)),
             );
-            key(text, "flow", "client-credentials");
+        } else {
+            key(text, "client-id", &self.client_id);
+        }
+        self.client_secret(text, place);
+        if let Some((file, private)) = &self.certificate {
+            line(
+                text,
+                &format!(
+                    "certificate = {{ file = {}, key = {{ file = {} }} }}",
+                    quoted(file),
+                    quoted(private)
+                ),
+            );
+        }
+        if self.way != Way::Browser {
+            line(text, &format!("# Who signs in: {}.", self.way.words()));
+            key(text, "flow", self.way.flow().word());
         }
     }
 
     fn endpoints(&self, text: &mut String) {
+        let permission = match self.way {
+            Way::Device => "device-url",
+            _ => "authorize-url",
+        };
         for (name, value) in [
             ("issuer", &self.issuer),
-            ("authorize-url", &self.authorize_url),
+            (permission, &self.permission_url),
             ("token-url", &self.token_url),
         ] {
             if let Some(value) = value {
@@ -141,6 +170,32 @@ impl Answers {
         }
     }
 
+    fn listener(&self, text: &mut String, served: &Served) {
+        let (protocol, port) = (served.protocol, served.port);
+        let name = protocol.word().to_uppercase();
+        let words = match self.is_for_others {
+            true => format!(
+                "Where mail programs speak {name}; those on other machines with TLS (STARTTLS or SSL/TLS)."
+            ),
+            false => {
+                format!("Where mail programs on this machine speak {name}; encryption: none.")
+            }
+        };
+        line(text, &format!("\n# {words}"));
+        line(text, "[[listener]]");
+        key(text, "protocol", protocol.word());
+        key(text, "provider", self.provider());
+        let hosts = match self.is_for_others {
+            true => ["0.0.0.0", "[::]"],
+            false => ["127.0.0.1", "[::1]"],
+        };
+        let listen = hosts.map(|host| quoted(&format!("{host}:{port}")));
+        line(text, &format!("listen = [{}]", listen.join(", ")));
+        if self.is_for_others {
+            key(text, "tls", "auto");
+        }
+    }
+
     fn client_secret(&self, text: &mut String, place: SecretPlace<'_>) {
         let Some(secret) = &self.secret else {
             return;
@@ -154,37 +209,6 @@ impl Answers {
             ),
         }
     }
-}
-
-fn personal(text: &mut String) {
-    line(
-        text,
-        "# Personal mailboxes have a directory and a sending server of their own.",
-    );
-    key(text, "preset", "microsoft");
-    key(text, "tenant", "consumers");
-    line(
-        text,
-        "smtp = { host = \"smtp-mail.outlook.com\", port = 587, tls = \"starttls\" }",
-    );
-}
-
-fn listener(text: &mut String, served: &Served, provider: &str) {
-    let (protocol, port) = (served.protocol, served.port);
-    line(
-        text,
-        &format!(
-            "\n# Where mail programs on this machine speak {}; encryption: none.",
-            protocol.word().to_uppercase()
-        ),
-    );
-    line(text, "[[listener]]");
-    key(text, "protocol", protocol.word());
-    key(text, "provider", provider);
-    line(
-        text,
-        &format!("listen = [\"127.0.0.1:{port}\", \"[::1]:{port}\"]"),
-    );
 }
 
 fn key(text: &mut String, key: &str, value: &str) {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde_spanned::Spanned;
 
+use super::super::preset::Preset;
 use super::super::problem::Problem;
 use super::super::shape::{self, Field};
-use super::super::{Account, Flow, Identity, Provider};
-use super::{Checker, Providers, value};
+use super::super::{Account, Flow, Identity, MaxUpstream, Provider};
+use super::{Checker, MOST_SESSIONS, Providers, value};
 
 /// Who has which login name, in folded form.
 type Owners = BTreeMap<String, String>;
@@ -35,7 +36,6 @@ impl Checker {
     ) -> Option<Account> {
         let span = table.span();
         let shape = table.into_inner();
-        self.later(&shape.max_upstream, "`max-upstream`");
         let provider = self.named_provider(shape.provider, &span, providers);
         let address = self.mailbox(shape.address, &span, names);
         let logins = self.logins(shape.logins, address.as_ref(), names);
@@ -45,6 +45,7 @@ impl Checker {
             .unwrap_or_default();
         let identity = self.identity(shape.identity, default);
         let authorize_as = self.authorize_as(shape.authorize_as, provider.as_deref());
+        let max_upstream = self.max_upstream(shape.max_upstream, provider.as_deref());
         let password_hashes = self.hashes(shape.password_hash);
         Some(Account {
             address: address?.into_inner(),
@@ -52,6 +53,7 @@ impl Checker {
             logins,
             identity,
             authorize_as,
+            max_upstream,
             password_hashes,
         })
     }
@@ -176,6 +178,37 @@ impl Checker {
             );
         }
         Some(name)
+    }
+
+    /// What is not said is as the preset of the provider has it.
+    fn max_upstream(
+        &mut self,
+        field: Field<shape::MaxUpstream>,
+        provider: Option<&Provider>,
+    ) -> MaxUpstream {
+        let preset = provider.and_then(|provider| Preset::named(provider.preset.as_deref()?));
+        let default = preset.map(|preset| preset.max_upstream).unwrap_or_default();
+        let Some(given) = field else { return default };
+        let span = given.span();
+        match given.into_inner() {
+            shape::MaxUpstream::All(number) => {
+                let all = self.sessions(Some(Spanned::new(span, number)));
+                MaxUpstream {
+                    imap: all,
+                    pop3: all,
+                    smtp: all,
+                }
+            }
+            shape::MaxUpstream::Each(each) => MaxUpstream {
+                imap: self.sessions(each.imap).or(default.imap),
+                pop3: self.sessions(each.pop3).or(default.pop3),
+                smtp: self.sessions(each.smtp).or(default.smtp),
+            },
+        }
+    }
+
+    fn sessions(&mut self, field: Field<i64>) -> Option<usize> {
+        field.and_then(|number| self.ok(value::number(&number, 1, MOST_SESSIONS)))
     }
 
     fn hashes(&mut self, field: Field<shape::OneOrMany>) -> Vec<String> {

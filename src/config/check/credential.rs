@@ -5,7 +5,7 @@ use std::ops::Range;
 use ::url::Url;
 use serde_spanned::Spanned;
 
-use super::super::preset::Preset;
+use super::super::preset::{Preset, is_shared_tenant, is_shared_url};
 use super::super::problem::Problem;
 use super::super::sift::Dropped;
 use super::super::{ClientCertificate, Flow, SecretSource, shape};
@@ -168,7 +168,7 @@ impl Checker {
         };
         let hint = "write the tenant whose mailboxes are opened, as in \"contoso.onmicrosoft.com\" or its id";
         match &context.tenant {
-            Some(tenant) if value::is_shared_tenant(tenant.get_ref()) => {
+            Some(tenant) if is_shared_tenant(tenant.get_ref()) => {
                 let message = format!(
                     "`{}` is not a tenant in which {who} can sign in",
                     tenant.get_ref()
@@ -179,7 +179,7 @@ impl Checker {
                 let message = format!("`tenant` is missing: {who} signs in in one tenant");
                 self.tell(Problem::at(context.span.clone(), message).hint(hint));
             }
-            _ if token_url.is_some_and(is_shared_microsoft_url) => {
+            _ if token_url.is_some_and(is_shared_url) => {
                 let message =
                     format!("this token URL is for everybody; {who} signs in in one tenant");
                 self.tell(Problem::at(token_at, message).hint(hint));
@@ -190,34 +190,19 @@ impl Checker {
 }
 
 fn fault_of_preset(flow: Flow, preset: &Preset, has_device_url: bool) -> Option<String> {
-    let title = preset.title;
-    match flow {
-        Flow::AuthorizationCode => None,
-        Flow::DeviceCode if has_device_url => None,
-        Flow::DeviceCode => Some(format!(
-            "{title}: sign-ins on another device (\"device-code\") give no tokens for mail"
-        )),
-        Flow::ClientCredentials | Flow::ManagedIdentity if preset.app_scopes.is_some() => None,
-        Flow::ClientCredentials | Flow::ManagedIdentity => Some(format!(
-            "{title}: no application opens mailboxes by itself with \"{}\"",
-            flow.word()
-        )),
-        Flow::ServiceAccount if preset.service_scopes.is_some() => None,
-        Flow::ServiceAccount => Some(format!("{title}: there are no service accounts")),
-        // The one provider that still has it; personal accounts are refused there.
-        Flow::Password if preset.is_microsoft() && preset.app_scopes.is_some() => None,
-        Flow::Password => Some(format!("{title}: no password is exchanged for tokens")),
+    if preset.has_flow(flow) || (flow == Flow::DeviceCode && has_device_url) {
+        return None;
     }
-}
-
-/// Whether a token URL of Microsoft is the one for all tenants.
-fn is_shared_microsoft_url(url: &Url) -> bool {
-    let hosts = [
-        "login.microsoftonline.com",
-        "login.microsoftonline.us",
-        "login.partner.microsoftonline.cn",
-    ];
-    let tenant = url.path_segments().and_then(|mut segments| segments.next());
-    url.host_str().is_some_and(|host| hosts.contains(&host))
-        && tenant.is_some_and(value::is_shared_tenant)
+    let fault = match flow {
+        Flow::DeviceCode => {
+            "sign-ins on another device (\"device-code\") give no tokens for mail".to_owned()
+        }
+        Flow::ServiceAccount => "there are no service accounts".to_owned(),
+        Flow::Password => "no password is exchanged for tokens".to_owned(),
+        Flow::AuthorizationCode | Flow::ClientCredentials | Flow::ManagedIdentity => format!(
+            "no application opens mailboxes by itself with \"{}\"",
+            flow.word()
+        ),
+    };
+    Some(format!("{}: {fault}", preset.title))
 }

@@ -21,11 +21,11 @@ use std::sync::Arc;
 
 use serde_spanned::Spanned;
 
-pub use self::settings::{LEVEL_HINT, is_log_level};
+pub use self::settings::{LEVEL_HINT, MOST_SESSIONS, is_log_level};
 
 use super::egress::Environment;
 use super::problem::Problem;
-use super::shape::{self, Field, Later};
+use super::shape::{self, Field};
 use super::sift::{Dropped, Sifted, nearest};
 use super::surroundings::Surroundings;
 use super::{Config, Provider, SecretSource};
@@ -162,13 +162,7 @@ impl Checker {
         field
     }
 
-    /// A key that is known, but without effect in this version: silence would be a lie.
-    fn later(&mut self, field: &Later, what: &str) {
-        if let Some(value) = field {
-            self.not_yet(value.span(), what);
-        }
-    }
-
+    /// Something that is known, but without effect in this version: silence would be a lie.
     fn not_yet(&mut self, span: Range<usize>, what: &str) {
         self.tell(
             Problem::at(span, format!("{what} is not in this version yet")).hint("remove it"),

@@ -18,13 +18,16 @@ use super::super::{
 use super::{Checker, url, value};
 
 /// More would be beyond the descriptors of one process; it also keeps sums far from overflow.
-const MOST_SESSIONS: usize = 1_000_000;
+pub const MOST_SESSIONS: usize = 1_000_000;
 
 /// Shorter lines would refuse what SMTP programs may send (RFC 5321 §4.5.3.1.4); longer ones are no commands.
 const LINE_BOUNDS: (usize, usize) = (512, 65_536);
 
 /// Guessing is answered by closing; more tries on one connection only help a guesser.
 const MOST_FAILED_LOGINS: usize = 100;
+
+/// As many as two cores can hash; more would be no limit.
+const MOST_FAILED_LOGINS_PER_MINUTE: usize = 1000;
 
 impl Checker {
     pub(super) fn state_dir(
@@ -176,6 +179,8 @@ impl Checker {
         let (shortest, longest) = LINE_BOUNDS;
         Limits {
             sessions: self.limit(shape.sessions, 1, MOST_SESSIONS, default.sessions),
+            sessions_per_source: self.bound(shape.sessions_per_source),
+            sessions_per_account: self.bound(shape.sessions_per_account),
             before_login: self.limit(shape.before_login, 1, MOST_SESSIONS, default.before_login),
             before_login_per_source: self.limit(
                 shape.before_login_per_source,
@@ -189,6 +194,12 @@ impl Checker {
                 MOST_FAILED_LOGINS,
                 default.failed_logins,
             ),
+            failed_logins_per_minute: self.limit(
+                shape.failed_logins_per_minute,
+                1,
+                MOST_FAILED_LOGINS_PER_MINUTE,
+                default.failed_logins_per_minute,
+            ),
             line_before_login: self.limit(
                 shape.line_before_login,
                 shortest,
@@ -201,6 +212,11 @@ impl Checker {
     fn limit(&mut self, field: Field<i64>, least: usize, most: usize, default: usize) -> usize {
         let given = field.and_then(|number| self.ok(value::number(&number, least, most)));
         given.unwrap_or(default)
+    }
+
+    /// A number of sessions that is not limited by default.
+    fn bound(&mut self, field: Field<i64>) -> Option<usize> {
+        field.and_then(|number| self.ok(value::number(&number, 1, MOST_SESSIONS)))
     }
 
     pub(super) fn log(&mut self, shape: shape::Log) -> Log {

@@ -9,7 +9,7 @@ use serde_spanned::Spanned;
 
 use super::super::preset::is_guid;
 use super::super::problem::Problem;
-use super::super::{CertificateName, SecretSource, preset};
+use super::super::{CertificateName, SecretSource};
 use crate::password::Scheme;
 
 /// Octets of a mail address or login name: 64 of a local part, `@`, 255 of a domain (RFC 5321 §4.5.3.1).
@@ -307,13 +307,6 @@ pub fn number(value: &Spanned<i64>, least: usize, most: usize) -> Checked<usize>
                 format!("this must be a number from {least} to {most}"),
             )
         })
-}
-
-/// Whether a tenant stands for all of them.
-pub fn is_shared_tenant(tenant: &str) -> bool {
-    preset::SHARED_TENANTS
-        .iter()
-        .any(|shared| tenant.eq_ignore_ascii_case(shared))
 }
 
 #[cfg(test)]

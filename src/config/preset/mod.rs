@@ -1,13 +1,15 @@
 //! Providers that are known by name: what a user would otherwise have to look up.
 //!
-//! Only data: the table is in [`table`], what an address says about its provider in [`guess`]. What a key of the file overrides is
+//! Only data: the table is in `table`, what an address says about its provider in [`guess`]. What a key of the file overrides is
 //! decided in `check`.
 
 pub mod guess;
 mod table;
 
 pub use self::table::PRESETS;
-use super::{Endpoint, MechanismChoice, UpstreamTls};
+use super::{Endpoint, Flow, MaxUpstream, MechanismChoice, UpstreamTls};
+use crate::protocol::Protocol;
+use url::Url;
 
 /// What is known about a provider. `{tenant}` and `{region}` in a text stand for the tenant and the region.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub struct Preset {
     pub pop3: Option<Server>,
     /// See [`Preset::imap`].
     pub smtp: Option<Server>,
+    /// How many sessions of one mailbox the provider takes at once, where that is known.
+    pub max_upstream: MaxUpstream,
     /// The mechanism, where the servers' own lists must not decide.
     pub mechanism: MechanismChoice,
 }
@@ -134,6 +138,27 @@ impl Preset {
         self.tenants != Tenants::None
     }
 
+    /// Whether it has this flow for mail, as far as is known.
+    pub fn has_flow(&self, flow: Flow) -> bool {
+        match flow {
+            Flow::AuthorizationCode => true,
+            Flow::DeviceCode => self.device_url.is_some(),
+            Flow::ClientCredentials | Flow::ManagedIdentity => self.app_scopes.is_some(),
+            Flow::ServiceAccount => self.service_scopes.is_some(),
+            // The one provider that still has it; personal accounts are refused there.
+            Flow::Password => self.is_microsoft() && self.app_scopes.is_some(),
+        }
+    }
+
+    /// Its mail server for a protocol.
+    pub fn server(&self, protocol: Protocol) -> Option<Server> {
+        match protocol {
+            Protocol::Imap => self.imap,
+            Protocol::Pop3 => self.pop3,
+            Protocol::Smtp => self.smtp,
+        }
+    }
+
     /// The tenant that its texts are filled with.
     pub fn tenant<'t>(&self, given: Option<&'t str>) -> &'t str {
         match self.tenants {
@@ -156,6 +181,24 @@ impl Preset {
             _ => None,
         }
     }
+}
+
+/// Whether a tenant of Microsoft is one of those for everybody.
+pub fn is_shared_tenant(tenant: &str) -> bool {
+    SHARED_TENANTS
+        .iter()
+        .any(|shared| tenant.eq_ignore_ascii_case(shared))
+}
+
+/// Whether a token URL of Microsoft is the one for all tenants.
+pub fn is_shared_url(url: &Url) -> bool {
+    let hosts = [
+        "login.microsoftonline.com",
+        "login.microsoftonline.us",
+        "login.partner.microsoftonline.cn",
+    ];
+    let tenant = url.path_segments().and_then(|mut segments| segments.next());
+    url.host_str().is_some_and(|host| hosts.contains(&host)) && tenant.is_some_and(is_shared_tenant)
 }
 
 /// A preset's server as an endpoint in a region.

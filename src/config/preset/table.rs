@@ -4,7 +4,7 @@
 //! or its ISPDB (`autoconfig.thunderbird.net`). "Not documented" marks what is commonly known, but on no
 //! page of the provider's that was read for this.
 
-use super::super::{MechanismChoice::Auto, MechanismChoice::Xoauth2, UpstreamTls};
+use super::super::{MaxUpstream, MechanismChoice::Auto, MechanismChoice::Xoauth2, UpstreamTls};
 use super::{Preset, Registration, Secret, Server, Tenants};
 
 const fn tls(host: &'static str, port: u16) -> Option<Server> {
@@ -14,6 +14,25 @@ const fn tls(host: &'static str, port: u16) -> Option<Server> {
 const fn starttls(host: &'static str, port: u16) -> Option<Server> {
     Some((host, port, UpstreamTls::StartTls))
 }
+
+/// Nobody has said a number.
+const UNKNOWN: MaxUpstream = MaxUpstream {
+    imap: None,
+    pop3: None,
+    smtp: None,
+};
+
+/// Exchange answers a fourth one with `432 4.3.2`, after which many programs lose the message.
+const EXCHANGE: MaxUpstream = MaxUpstream {
+    smtp: Some(3),
+    ..UNKNOWN
+};
+
+/// Gmail answers a sixteenth one with an alert.
+const GMAIL: MaxUpstream = MaxUpstream {
+    imap: Some(15),
+    ..UNKNOWN
+};
 
 /// For providers that compare every octet: a port that is always the same, beside the console's.
 const EXACT: &str = "http://localhost:8048/";
@@ -53,6 +72,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("outlook.office365.com", 993),
         pop3: tls("outlook.office365.com", 995),
         smtp: starttls("smtp.office365.com", 587),
+        max_upstream: EXCHANGE,
         mechanism: Auto,
     },
     // Outlook.com, Hotmail, Live, MSN. The same documentation; hosts: ISPDB.
@@ -85,6 +105,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("outlook.office365.com", 993),
         pop3: tls("outlook.office365.com", 995),
         smtp: starttls("smtp-mail.outlook.com", 587),
+        max_upstream: UNKNOWN,
         mechanism: Auto,
     },
     // GCC High. learn.microsoft.com: "National clouds"; "Office 365 U.S. Government GCC High endpoints" for the hosts.
@@ -118,6 +139,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("outlook.office365.us", 993),
         pop3: tls("outlook.office365.us", 995),
         smtp: starttls("outlook.office365.us", 587),
+        max_upstream: EXCHANGE,
         mechanism: Auto,
     },
     // DoD. The same pages: "Office 365 U.S. Government DoD endpoints". The scopes are not documented.
@@ -150,6 +172,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("outlook-dod.office365.us", 993),
         pop3: tls("outlook-dod.office365.us", 995),
         smtp: starttls("outlook-dod.office365.us", 587),
+        max_upstream: EXCHANGE,
         mechanism: Auto,
     },
     // 21Vianet. learn.microsoft.com: "National clouds"; scopes and hosts as others use them (email-oauth2-proxy, its issue 255).
@@ -184,6 +207,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("partner.outlook.cn", 993),
         pop3: tls("partner.outlook.cn", 995),
         smtp: starttls("smtp.partner.outlook.cn", 587),
+        max_upstream: EXCHANGE,
         mechanism: Auto,
     },
     // Gmail and Workspace. developers.google.com: "OAuth 2.0 Mechanism" (Gmail IMAP), "OAuth 2.0 for Mobile & Desktop Apps".
@@ -211,6 +235,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("imap.gmail.com", 993),
         pop3: tls("pop.gmail.com", 995),
         smtp: tls("smtp.gmail.com", 465),
+        max_upstream: GMAIL,
         mechanism: Auto,
     },
     // Thunderbird's table; Yahoo's developer pages for registration and mechanism; hosts: ISPDB.
@@ -236,6 +261,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("imap.mail.yahoo.com", 993),
         pop3: tls("pop.mail.yahoo.com", 995),
         smtp: tls("smtp.mail.yahoo.com", 465),
+        max_upstream: UNKNOWN,
         mechanism: Auto, // OAUTHBEARER is documented, some servers had XOAUTH2: the list decides
     },
     // Thunderbird's table maps att.net to Yahoo's issuer; hosts: ISPDB.
@@ -260,6 +286,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("imap.mail.att.net", 993),
         pop3: tls("inbound.att.net", 995),
         smtp: tls("smtp.mail.att.net", 465),
+        max_upstream: UNKNOWN,
         mechanism: Auto,
     },
     // Thunderbird's table and ISPDB. The revocation endpoint is not documented.
@@ -284,6 +311,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("imap.aol.com", 993),
         pop3: tls("pop.aol.com", 995),
         smtp: tls("smtp.aol.com", 465),
+        max_upstream: UNKNOWN,
         mechanism: Auto,
     },
     // Fastmail's developer page: registration by hand, PKCE, no secret. Endpoints, issuer and scopes: Thunderbird's table.
@@ -315,6 +343,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("imap.fastmail.com", 993),
         pop3: tls("pop.fastmail.com", 995),
         smtp: tls("smtp.fastmail.com", 465),
+        max_upstream: UNKNOWN,
         mechanism: Auto,
     },
     // Thunderbird's table and ISPDB.
@@ -341,6 +370,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("imap.comcast.net", 993),
         pop3: tls("mail.comcast.net", 995),
         smtp: tls("smtp.comcast.net", 465),
+        max_upstream: UNKNOWN,
         mechanism: Auto,
     },
     // Yandex's pages on OAuth and on mail. Hosts: ISPDB. POP3 takes app passwords only. Revocation is not documented there.
@@ -365,6 +395,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("imap.yandex.com", 993),
         pop3: None,
         smtp: tls("smtp.yandex.com", 465),
+        max_upstream: UNKNOWN,
         mechanism: Xoauth2, // it knows no other
     },
     // Mail.ru's page on OAuth for the sign-in; the token endpoint is Thunderbird's. Only IMAP takes tokens, as far as is documented.
@@ -389,6 +420,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("imap.mail.ru", 993),
         pop3: None,
         smtp: None,
+        max_upstream: UNKNOWN,
         mechanism: Auto,
     },
     // Zoho's page on OAuth for IMAP and POP. The token and revocation endpoints are not documented there.
@@ -415,6 +447,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("imap.zoho.{region}", 993),
         pop3: tls("pop.zoho.{region}", 995),
         smtp: None, // no scope of it is documented
+        max_upstream: UNKNOWN,
         mechanism: Auto,
     },
     // Thunderbird's table and ISPDB.
@@ -441,6 +474,7 @@ pub const PRESETS: &[Preset] = &[
         imap: tls("imap.seznam.cz", 993),
         pop3: tls("pop3.seznam.cz", 995),
         smtp: tls("smtp.seznam.cz", 465),
+        max_upstream: UNKNOWN,
         mechanism: Auto,
     },
 ];

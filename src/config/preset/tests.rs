@@ -188,3 +188,23 @@ fn an_issuer_is_only_known_for_a_tenant_id() {
     assert!(Preset::named("google").unwrap().issuer(None).is_some());
     assert!(Preset::named("gogle").is_none());
 }
+
+#[test]
+fn an_account_has_the_presets_numbers_of_sessions_unless_it_says_others() {
+    let numbers = |preset: &str, written: &str| {
+        let text = format!(
+            "[provider.p]\npreset = '{preset}'\nclient-id = 'x'\nclient-secret = 'y'\n\
+             [[account]]\naddress = 'a@b'\nprovider = 'p'\n{written}"
+        );
+        let around = crate::config::Surroundings::default();
+        let text = format!("state-dir = '/x'\n{text}");
+        let config = crate::config::Config::parse_in(&text, "x.toml".as_ref(), &around);
+        let MaxUpstream { imap, pop3, smtp } = config.unwrap().accounts[0].max_upstream;
+        [imap, pop3, smtp]
+    };
+    assert_eq!(numbers("microsoft", ""), [None, None, Some(3)]);
+    assert_eq!(numbers("google", ""), [Some(15), None, None]);
+    let more = "max-upstream = { imap = 20, pop3 = 1 }";
+    assert_eq!(numbers("microsoft", more), [Some(20), Some(1), Some(3)]);
+    assert_eq!(numbers("google", "max-upstream = 5"), [Some(5); 3]);
+}

@@ -286,6 +286,10 @@ impl Clerk for ImapLocal {
         )
     }
 
+    fn too_much(&self) -> &'static str {
+        replies::TOO_MUCH
+    }
+
     fn expects_command(&self) -> bool {
         matches!(self.state, State::ExpectCommand)
     }

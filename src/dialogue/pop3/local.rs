@@ -225,6 +225,10 @@ impl Clerk for Pop3Local {
         )
     }
 
+    fn too_much(&self) -> &'static str {
+        replies::TOO_MUCH
+    }
+
     fn expects_command(&self) -> bool {
         matches!(self.state, State::ExpectCommand | State::ExpectPass { .. })
     }

@@ -57,3 +57,6 @@ pub(in crate::dialogue) fn farewell(interruption: Interruption) -> &'static str 
         }
     }
 }
+
+/// The last words to somebody who says much and never logs in.
+pub(super) const TOO_MUCH: &str = "-ERR Too much was said without a login.\r\n";

@@ -103,7 +103,11 @@ impl Pop3Upstream {
             (State::ExpectGreeting { .. }, Response::Err(said)) => {
                 let kind = refusal_kind(said, UpstreamFailureKind::Unavailable);
                 let detail = format!("the server greeted with {}", self.wire.quote(said));
-                self.wire.fail(UpstreamFailure { kind, detail });
+                self.wire.fail(UpstreamFailure {
+                    kind,
+                    detail,
+                    remedy: None,
+                });
             }
             (State::ExpectCapa { next }, Response::Ok(_)) => {
                 self.state = State::ExpectCapability { next }

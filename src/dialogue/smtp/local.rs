@@ -236,6 +236,10 @@ impl Clerk for SmtpLocal {
         )
     }
 
+    fn too_much(&self) -> &'static str {
+        replies::TOO_MUCH
+    }
+
     fn expects_command(&self) -> bool {
         matches!(self.state, State::ExpectCommand)
     }

@@ -83,3 +83,6 @@ pub(in crate::dialogue) fn farewell(interruption: Interruption) -> &'static str 
         }
     }
 }
+
+/// The last words to somebody who says much and never logs in.
+pub(super) const TOO_MUCH: &str = "421 4.7.0 Too much was said without a login.\r\n";

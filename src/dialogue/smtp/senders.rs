@@ -350,7 +350,8 @@ impl SenderGuard {
             None => self.out_of_step(),
             Some(Owed::Mail) => (self.has_sender, self.has_recipient) = (is_yes, false),
             Some(Owed::Recipient) => self.has_recipient |= is_yes && self.has_sender,
-            Some(Owed::Data) => {
+            // Behind a 421 there is nothing to invite to.
+            Some(Owed::Data) if self.mode == Mode::Invitation => {
                 self.mode = match code {
                     b"354" => Mode::Data(At::Start { is_clean: true }),
                     _ => Mode::Command,
@@ -358,7 +359,7 @@ impl SenderGuard {
             }
             Some(Owed::End) => (self.has_sender, self.has_recipient) = (false, false),
             Some(Owed::Chunk) => self.has_recipient &= is_yes,
-            Some(Owed::Other) => {}
+            Some(Owed::Data | Owed::Other) => {}
         }
     }
 
@@ -407,7 +408,8 @@ fn mail(line: &[u8]) -> Octets<'_, &str> {
 fn bdat(arguments: &[u8]) -> Octets<'_, (u32, bool)> {
     let size = map_opt(digit1, |digits| {
         let size: u32 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        (size <= i32::MAX as u32).then_some(size) // what every server can count to
+        let is_octal = digits.len() > 1 && digits.starts_with(b"0"); // to some ways of reading numbers
+        (size <= i32::MAX as u32 && !is_octal).then_some(size) // what every server can count to
     });
     let (rest, (_, size, last)) =
         all_consuming((char(' '), size, opt(tag_no_case(" LAST")))).parse(arguments)?;

@@ -22,6 +22,7 @@ pub(super) const CHALLENGE: &str =
     "eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIiwic2NvcGUiOiJtYWlsIn0=";
 
 pub(super) const BOUNDS: Bounds = Bounds {
+    octets: 64 * 1024,
     line: 8192,
     failed_logins: 3,
 };

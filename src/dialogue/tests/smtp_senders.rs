@@ -289,6 +289,7 @@ fn a_chunk_that_a_server_could_take_for_commands_never_goes_up() {
         " x",
         " -1",
         " 0x10",
+        " 010",
         " 1 FIRST",
         " 2147483648",
         "  1",
@@ -346,6 +347,10 @@ fn nothing_goes_up_behind_a_good_bye() {
         .down("421 going down\r\n")
         .up("x\r\n.\r\nMAIL FROM:<b@x.y>\r\n");
     session.is_permitted().passes("");
+    let mut session = Session::new(&["a@x.y"]);
+    session.up("MAIL FROM:<a@x.y>\r\nDATA\r\n").passed.clear();
+    session.down("421 going down\r\n").up("lost\r\n");
+    session.down("354 go on\r\n").up("x\r\n").passes("");
 }
 
 // ---- properties

@@ -2,12 +2,15 @@
 
 use super::super::ini::{Entry, Ini, Section};
 use super::super::{Note, Outcome};
+use super::hindrance::hindrances;
 use super::plan::{Plan, Provider};
-use super::registration::{Flow, Redirect, Secret, is_sample};
+use super::registration::{Redirect, Scopes, Secret, has_browser, is_sample};
 use super::source::{
     LocalAddress, SWITCHES, Server, Source, TEXT_SECTIONS, is_account, is_true, server_name,
 };
 use super::write::{address, endpoint, key_file, secret_file};
+
+use crate::config::Flow;
 
 use Outcome::{Became, NotNeeded, ToDo};
 
@@ -132,11 +135,12 @@ impl Report<'_, '_> {
     /// What a server became: a listener for each provider that has it.
     fn listeners(&self, server: &Server) -> Vec<Outcome> {
         let made = self.plan.listeners_of(server).map(|listener| {
-            let name = &self.plan.providers[listener.provider].name;
-            let (addresses, _) = listener.addresses();
-            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            let provider = &self.plan.providers[listener.provider];
+            let name = &provider.name;
+            let addresses: Vec<_> = listener.addresses().iter().map(ToString::to_string).collect();
             let words = format!("[[listener]] {} at {} for provider {name:?}", server.protocol, addresses.join(" and "));
             match listener.port == server.port {
+                true if !hindrances(provider).is_empty() => ToDo(format!("{words}, in comments until [provider.{name}] is completed")),
                 true => Became(words),
                 false => ToDo(format!(
                     "{words}: a listener serves one provider, and port {} serves another; set the mail programs of {} to port {}",
@@ -175,7 +179,8 @@ impl Report<'_, '_> {
                 None => NotNeeded("see the section".into()),
                 Some(provider) => upstream(provider, server),
             },
-            "local_address" => local_address(server, listener.is_none_or(|listener| listener.addresses().1)),
+            "local_address" if listener.is_none() => NotNeeded("see the section".into()),
+            "local_address" => local_address(server),
             "local_certificate_path" | "local_key_path" if server.tls.is_some() => Became(format!(
                 "certificate of the listener{}",
                 relative(&entry.value)
@@ -225,27 +230,37 @@ impl Report<'_, '_> {
             return (ToDo(words.into()), false);
         };
         let name = &provider.name;
-        let outcome = match section.name.as_str() {
-            "@" => ToDo(format!(
-                "provider {name:?}; every account needs an [[account]] of its own, or one for its domain (address = \"*@example.com\"): add them"
+        let words = format!(
+            "[[account]] {:?} with provider {name:?}",
+            address(&section.name)
+        );
+        let outcome = match section.name.starts_with('@') {
+            true => ToDo(format!(
+                "{words} would stand for many mailboxes, which is not in this version, so it stands in comments: write an [[account]] for \
+                 each mailbox that is used"
             )),
-            other => Became(format!(
-                "[[account]] {:?} with provider {name:?}",
-                address(other)
+            false if !hindrances(provider).is_empty() => ToDo(format!(
+                "{words}, in comments until [provider.{name}] is completed"
             )),
+            false => Became(words),
         };
         (outcome, true)
     }
 
     /// What a person has to do for an account in any case.
     fn sign_in(&mut self, section: &Section, name: &str) {
-        let Some(provider) = self
-            .plan
-            .provider_of(&section.name)
-            .filter(|_| section.name != "@")
-        else {
+        let Some(provider) = self.plan.provider_of(&section.name) else {
             return;
         };
+        if provider.first.section == section.name {
+            for words in hindrances(provider) {
+                let words = format!("[provider.{}]: {words}", provider.name);
+                self.note(section.line, name, ToDo(words));
+            }
+        }
+        if section.name.starts_with('@') {
+            return;
+        }
         let (flow, address) = (provider.settings.flow(), address(&section.name));
         if !flow.is_unattended() {
             let tokens = section
@@ -268,17 +283,6 @@ impl Report<'_, '_> {
             "give it the password that its mail program has now, and nothing changes there: mailwicket password add {address} --stdin"
         );
         self.note(section.line, name, ToDo(words));
-        if provider.settings.is_app_in_shared_tenant() {
-            let words = "an application signs in in one tenant, and these URLs are for all: write the tenant's id or domain as tenant";
-            self.note(section.line, name, ToDo(words.into()));
-        }
-        if provider.servers.is_empty() && provider.settings.preset().is_none() {
-            let words = format!(
-                "no server of the file belongs to its provider: add imap, pop3 or smtp to [provider.{}], and a [[listener]]",
-                provider.name
-            );
-            self.note(section.line, name, ToDo(words));
-        }
     }
 }
 
@@ -289,14 +293,18 @@ fn account_key(provider: &Provider<'_>, entry: &Entry) -> Outcome {
         key if TOKENS.contains(&key) => NotNeeded("tokens are not taken along".into()),
         "permission_url" | "token_url" => url(provider, entry),
         "oauth2_scope" => match settings.scopes() {
-            None => Became("the scopes of the preset".into()),
-            Some(_) => Became("scopes".into()),
+            Scopes::Default => Became("the scopes of the preset".into()),
+            Scopes::Keep(_) => Became("scopes".into()),
+            Scopes::Refused => ToDo(
+                "Exchange takes no tokens for these, so the preset's scopes are asked for: see that the registration has these permissions"
+                    .into(),
+            ),
         },
         "oauth2_flow" => match settings.is_flow_known() {
             true => flow(settings.flow()),
             false => ToDo("this flow is not known; a person's sign-in with a browser was taken".into()),
         },
-        "oauth2_resource" => match settings.flow().has_browser() {
+        "oauth2_resource" => match has_browser(settings.flow()) {
             true => Became("resource in authorize-params".into()),
             false => ToDo("there is no key for it in this flow; see whether the scopes of [provider] are right without it".into()),
         },
@@ -306,7 +314,8 @@ fn account_key(provider: &Provider<'_>, entry: &Entry) -> Outcome {
         "client_secret" => client_secret(provider),
         "client_secret_encrypted" => match settings.secret() {
             Secret::Text(_) | Secret::Sample => NotNeeded("there is a client_secret".into()),
-            _ => ToDo(format!(
+            Secret::None | Secret::Certificate => NotNeeded("a certificate stands in its place".into()),
+            Secret::ByHand => ToDo(format!(
                 "it is sealed with the mail program's password: write the client secret into {} beside the new file, with mode 0600",
                 secret_file(provider)
             )),
@@ -322,14 +331,20 @@ fn account_key(provider: &Provider<'_>, entry: &Entry) -> Outcome {
 
 fn url(provider: &Provider<'_>, entry: &Entry) -> Outcome {
     let settings = provider.settings;
-    let is_unused = entry.key == "permission_url" && !settings.flow().has_browser();
-    match (settings.preset(), settings.tenant()) {
+    let is_unused = entry.key == "permission_url" && !has_browser(settings.flow());
+    match settings.fit() {
         _ if is_unused => NotNeeded("nobody signs in with a browser in this flow".into()),
-        (Some(preset), Some(tenant)) => Became(format!("preset = {preset:?}, tenant = {tenant:?}")),
-        (Some(preset), None) => Became(format!("preset = {preset:?}")),
-        (None, _) if entry.key == "token_url" => Became("token-url".into()),
-        (None, _) if settings.flow() == Flow::DeviceCode => Became("device-url".into()),
-        (None, _) => Became("authorize-url".into()),
+        Some(fit) => {
+            let lines = fit.lines();
+            let lines: Vec<_> = lines
+                .iter()
+                .map(|(key, value)| format!("{key} = {value:?}"))
+                .collect();
+            Became(lines.join(", "))
+        }
+        None if entry.key == "token_url" => Became("token-url".into()),
+        None if settings.flow() == Flow::DeviceCode => Became("device-url".into()),
+        None => Became("authorize-url".into()),
     }
 }
 
@@ -385,6 +400,7 @@ fn client_secret(provider: &Provider<'_>) -> Outcome {
         };
     }
     match settings.secret() {
+        Secret::Certificate => ToDo("the certificate stands in its place, so it was left out; if the secret is what is used, swap them".into()),
         Secret::Sample => ToDo("it is the text of an example: write client-secret, or leave it away if your registration has none".into()),
         _ => Became("client-secret, in the file itself; better into a file of its own: client-secret = { file = \"…\" }".into()),
     }
@@ -404,16 +420,18 @@ fn upstream(provider: &Provider<'_>, server: &Server) -> Outcome {
     }
 }
 
-fn local_address(server: &Server, is_kept: bool) -> Outcome {
-    let who = match &server.address {
-        LocalAddress::Name(_) => "listen takes numbers only",
-        _ => "other machines can reach it",
-    };
-    match is_kept {
-        true => Became("listen".into()),
-        false => ToDo(format!(
-            "{who}, so the listener is for this machine only now; for others, set listen, and tls or allow-plaintext-from"
-        )),
+fn local_address(server: &Server) -> Outcome {
+    match &server.address {
+        LocalAddress::Name(_) => ToDo(
+            "listen takes numbers only, so the listener is for this machine only now; for others, set listen, and tls or allow-plaintext-from"
+                .into(),
+        ),
+        _ if server.is_open() => ToDo(
+            "listen; passwords crossed the network in clear, which now needs leave: let mail programs on other machines use TLS \
+             (tls = \"auto\"; mailwicket ca export gives out the certificate to trust), or name them in allow-plaintext-from, which stands there in comments"
+                .into(),
+        ),
+        _ => Became("listen".into()),
     }
 }
 
@@ -433,7 +451,7 @@ fn switch(entry: &Entry) -> Outcome {
                 .into(),
         ),
         "use_login_password_as_client_credentials_secret" => NotNeeded("the default".into()),
-        "allow_catch_all_accounts" if is_on => Became("accounts for whole domains".into()),
+        "allow_catch_all_accounts" if is_on => NotNeeded("see the sections for domains".into()),
         "allow_catch_all_accounts" => NotNeeded("the default".into()),
         _ => unknown(),
     }

@@ -8,6 +8,7 @@
 //! file; tokens are not taken along.
 
 mod explain;
+mod hindrance;
 mod known;
 mod plan;
 mod registration;

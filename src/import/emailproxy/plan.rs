@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::known::{Site, is_personal_host, is_work_host};
-use super::registration::{Flow, Redirect, without_port};
+use super::registration::{Redirect, without_port};
 use super::source::{Account, LocalAddress, Server, Settings, Source};
+use crate::config::Flow;
 use crate::protocol::Protocol;
 
 /// The whole conversion. Numbers are places in the lists of the source and in its own.
@@ -129,8 +130,14 @@ impl<'s> Plan<'s> {
                 Flow::ClientCredentials => "-app",
                 Flow::ServiceAccount => "-service",
                 Flow::Password => "-password",
+                Flow::ManagedIdentity => "-machine",
             };
-            let base = format!("{}{kind}", provider.settings.site().name());
+            let fit = provider.settings.fit();
+            let site = fit.map_or_else(
+                || provider.settings.site().name(),
+                |fit| fit.preset.name.to_owned(),
+            );
+            let base = format!("{site}{kind}");
             let numbered = (2..).map(|number| format!("{base}-{number}"));
             let mut names = std::iter::once(base.clone()).chain(numbered);
             // There are more numbers than providers.
@@ -177,7 +184,7 @@ impl<'s> Plan<'s> {
     fn providers_at(&self, server: &Server) -> Vec<usize> {
         let site = Site::of(&server.host);
         let mut found = self.places(|provider| provider.settings.site() == site);
-        if site == Site::Microsoft {
+        if site == Site::Known("microsoft") {
             let is_personal = |place: &usize| self.providers[*place].settings.is_personal();
             let has_both = found.iter().any(is_personal) && !found.iter().all(is_personal);
             let wanted = |place: &usize| match () {
@@ -189,7 +196,7 @@ impl<'s> Plan<'s> {
                 found.retain(wanted);
             }
         }
-        if found.is_empty() && site.preset().is_none() {
+        if found.is_empty() && matches!(site, Site::Other(_)) {
             found = self.the_only_stranger();
         }
         found.sort_by_key(|place| std::cmp::Reverse(self.providers[*place].accounts));
@@ -208,7 +215,7 @@ impl<'s> Plan<'s> {
         };
         let strangers = self.places(|provider| {
             let site = provider.settings.site();
-            site.preset().is_none() && !serves(&site)
+            matches!(site, Site::Other(_)) && !serves(&site)
         });
         if strangers.len() == 1 {
             strangers
@@ -251,33 +258,21 @@ impl<'s> Provider<'s> {
 
     /// Whether its preset knows where its server for a protocol is.
     pub fn is_usual(&self, server: &Server) -> bool {
-        self.settings.preset().is_some()
-            && self.settings.site().is_usual(
-                server.protocol,
-                &server.host,
-                server.upstream_port,
-                server.upstream_tls,
-            )
+        let fit = self.settings.fit();
+        fit.is_some_and(|fit| fit.is_usual(server))
     }
 }
 
 impl Listener<'_> {
-    /// Where it listens, and whether that is what the source says.
-    pub fn addresses(&self) -> (Vec<SocketAddr>, bool) {
+    /// Where it listens. A name is no address, so such a listener is for this machine.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
         let at = |ip: IpAddr| SocketAddr::new(ip, self.port);
-        let loopback = || {
-            vec![
+        match &self.server.address {
+            LocalAddress::Ip(ip) => vec![at(*ip)],
+            LocalAddress::Loopback | LocalAddress::Name(_) => vec![
                 at(Ipv4Addr::LOCALHOST.into()),
                 at(Ipv6Addr::LOCALHOST.into()),
-            ]
-        };
-        match &self.server.address {
-            LocalAddress::Loopback => (loopback(), true),
-            LocalAddress::Ip(ip) if ip.is_loopback() || self.server.tls.is_some() => {
-                (vec![at(*ip)], true)
-            }
-            // Passwords would cross the network in clear: a person has to say that this is meant.
-            LocalAddress::Ip(_) | LocalAddress::Name(_) => (loopback(), false),
+            ],
         }
     }
 }

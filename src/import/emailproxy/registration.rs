@@ -4,39 +4,14 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use super::known::Site;
+use super::known::{Fit, Site};
 use super::source::Settings;
+use crate::config::Flow;
+use crate::config::preset::is_shared_url;
 
-/// How tokens are got, in the words of our configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    AuthorizationCode,
-    DeviceCode,
-    ClientCredentials,
-    ServiceAccount,
-    Password,
-}
-
-impl Flow {
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::AuthorizationCode => "authorization-code",
-            Self::DeviceCode => "device-code",
-            Self::ClientCredentials => "client-credentials",
-            Self::ServiceAccount => "service-account",
-            Self::Password => "password",
-        }
-    }
-
-    /// Whether a person signs in with a browser.
-    pub const fn has_browser(self) -> bool {
-        matches!(self, Self::AuthorizationCode | Self::DeviceCode)
-    }
-
-    /// Whether the application has its tokens by itself.
-    pub const fn is_unattended(self) -> bool {
-        matches!(self, Self::ClientCredentials | Self::ServiceAccount)
-    }
+/// Whether a person signs in with a browser.
+pub const fn has_browser(flow: Flow) -> bool {
+    matches!(flow, Flow::AuthorizationCode | Flow::DeviceCode)
 }
 
 /// Where the client secret goes.
@@ -50,6 +25,19 @@ pub enum Secret<'s> {
     ByHand,
     /// The value was a text such as "*** your client secret here ***".
     Sample,
+    /// The certificate stands in its place.
+    Certificate,
+}
+
+/// What becomes of the scopes.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Scopes {
+    /// As in the preset, or none were given.
+    Default,
+    /// These.
+    Keep(Vec<String>),
+    /// Mail servers would refuse tokens for them, so the preset's are taken.
+    Refused,
 }
 
 /// Where the browser comes back to.
@@ -105,74 +93,59 @@ impl Settings {
     }
 
     /// The preset that gives these very endpoints.
-    pub fn preset(&self) -> Option<&'static str> {
-        let site = self.site();
-        let fits = match site {
-            Site::Microsoft => self.tenant().is_some(),
-            Site::Google => self.has_google_endpoints(),
-            Site::China | Site::Other(_) => false,
-        };
-        site.preset().filter(|_| fits)
-    }
-
-    /// The tenant, if both endpoints are Entra's of the same one.
-    pub fn tenant(&self) -> Option<&str> {
-        let tenant = entra_tenant(self.token_url.as_deref()?, &["token"])?;
-        match &self.permission_url {
-            None => Some(tenant),
-            Some(url) => entra_tenant(url, &["authorize", "devicecode"])
-                .filter(|other| other.eq_ignore_ascii_case(tenant)),
-        }
-    }
-
-    fn has_google_endpoints(&self) -> bool {
-        let token = [
-            "https://oauth2.googleapis.com/token",
-            "https://accounts.google.com/o/oauth2/token",
-            "https://www.googleapis.com/oauth2/v3/token",
-            "https://www.googleapis.com/oauth2/v4/token",
-        ];
-        let permission = |url: &str| url.starts_with("https://accounts.google.com/o/oauth2/");
-        self.token_url
-            .as_deref()
-            .is_some_and(|url| token.contains(&url))
-            && self.permission_url.as_deref().is_none_or(permission)
+    pub fn fit(&self) -> Option<Fit<'_>> {
+        Fit::of(
+            self.permission_url.as_deref(),
+            self.token_url.as_deref()?,
+            self.scope.as_deref().unwrap_or_default(),
+        )
     }
 
     /// Whether the mailboxes are personal ones of Microsoft.
     pub fn is_personal(&self) -> bool {
         let is_live = |url: &str| url.starts_with("https://login.live.com/");
-        self.tenant() == Some("consumers") || self.token_url.as_deref().is_some_and(is_live)
+        self.fit()
+            .is_some_and(|fit| fit.preset.name == "microsoft-personal")
+            || self.token_url.as_deref().is_some_and(is_live)
     }
 
-    /// Whether an application would sign in at the endpoint for everybody, which Microsoft refuses.
-    pub fn is_app_in_shared_tenant(&self) -> bool {
-        let shared = ["common", "organizations", "consumers"];
-        self.flow() == Flow::ClientCredentials
-            && self.tenant().is_some_and(|tenant| shared.contains(&tenant))
+    /// Whether somebody would sign in at the endpoint for everybody who can do so in one tenant only.
+    pub fn is_in_shared_tenant(&self) -> bool {
+        let token = self
+            .token_url
+            .as_deref()
+            .and_then(|url| Url::parse(url).ok());
+        matches!(self.flow(), Flow::ClientCredentials | Flow::Password)
+            && token.is_some_and(|url| is_shared_url(&url))
     }
 
-    /// The scopes as they must be written; `None` where the preset asks for the same.
-    pub fn scopes(&self) -> Option<Vec<&str>> {
-        let scopes: Vec<_> = self.scope.as_deref()?.split_whitespace().collect();
-        let same = |wanted: &[&str]| {
-            let ours: BTreeSet<_> = wanted.iter().map(|scope| (*scope).to_owned()).collect();
-            about_mail(&scopes) == ours
-        };
-        let is_the_presets = match (self.preset(), self.flow()) {
-            (Some("microsoft"), Flow::ClientCredentials) => {
-                same(&["https://outlook.office.com/.default"])
+    /// What becomes of the scopes.
+    pub fn scopes(&self) -> Scopes {
+        let given: Vec<_> = self
+            .scope
+            .iter()
+            .flat_map(|text| text.split_whitespace())
+            .collect();
+        let preset = self.fit().map(|fit| fit.preset);
+        let own = preset.and_then(|preset| match self.flow() {
+            Flow::ServiceAccount => preset.service_scopes,
+            Flow::ClientCredentials | Flow::ManagedIdentity => preset.app_scopes,
+            Flow::AuthorizationCode | Flow::DeviceCode | Flow::Password => Some(preset.scopes),
+        });
+        let is_own = own.is_some_and(|own| about_mail(own) == about_mail(&given));
+        let microsoft = preset.filter(|preset| preset.is_microsoft());
+        match microsoft {
+            _ if given.is_empty() || is_own => Scopes::Default,
+            None => Scopes::Keep(given.iter().map(|&scope| scope.to_owned()).collect()),
+            Some(preset) => {
+                let is_app = self.flow() == Flow::ClientCredentials;
+                let kept = given
+                    .iter()
+                    .map(|scope| of_exchange(scope, preset.audience, is_app));
+                kept.collect::<Option<_>>()
+                    .map_or(Scopes::Refused, Scopes::Keep)
             }
-            (Some("microsoft"), _) => same(&[
-                "https://outlook.office.com/IMAP.AccessAsUser.All",
-                "https://outlook.office.com/POP.AccessAsUser.All",
-                "https://outlook.office.com/SMTP.Send",
-                "offline_access",
-            ]),
-            (Some("google"), _) => same(&["https://mail.google.com/"]),
-            _ => false,
-        };
-        (!is_the_presets).then_some(scopes)
+        }
     }
 
     /// What becomes of the client secret.
@@ -180,11 +153,13 @@ impl Settings {
         if self.flow() == Flow::ServiceAccount {
             return Secret::None;
         }
+        let has_certificate = self.certificate.is_some() && self.key.is_some();
         match &self.client_secret {
+            Some(_) if has_certificate => Secret::Certificate,
             Some(text) if is_sample(text) => Secret::Sample,
             Some(text) => Secret::Text(text),
-            None if self.is_secret_sealed => Secret::ByHand,
-            None if self.is_secret_the_password && self.certificate.is_none() => Secret::ByHand,
+            None if has_certificate => Secret::None,
+            None if self.is_secret_sealed || self.is_secret_the_password => Secret::ByHand,
             None => Secret::None,
         }
     }
@@ -209,9 +184,9 @@ impl Settings {
         };
         match () {
             () if !is_here || !["http", "https"].contains(&url.scheme()) => Redirect::Refused,
-            () if self
-                .preset()
-                .is_some_and(|preset| is_presets_redirect(preset, &url)) =>
+            () if self.fit().is_some_and(|fit| {
+                Url::parse(fit.preset.redirect_url).is_ok_and(|own| own == url)
+            }) =>
             {
                 Redirect::Default
             }
@@ -240,29 +215,39 @@ impl Settings {
     }
 }
 
-/// Scopes as a set that can be compared: Exchange has two names, and words about who signs in do not count.
-fn about_mail(scopes: &[&str]) -> BTreeSet<String> {
-    let scopes = scopes
-        .iter()
-        .filter(|scope| !["openid", "profile", "email"].contains(scope));
-    scopes
-        .map(|scope| {
-            scope.replace(
-                "https://outlook.office365.com/",
-                "https://outlook.office.com/",
-            )
-        })
-        .collect()
+/// The words of OpenID Connect, which are for every service.
+const WHO: [&str; 3] = ["openid", "profile", "email"];
+
+/// Exchange has two names.
+fn one_name(scope: &str) -> String {
+    scope.replace(
+        "https://outlook.office365.com/",
+        "https://outlook.office.com/",
+    )
 }
 
-/// Whether a preset has this redirect URL by itself: without a port, which means any.
-fn is_presets_redirect(preset: &str, url: &Url) -> bool {
-    let host = match preset {
-        "google" => "127.0.0.1",
-        _ => "localhost",
+/// Scopes as a set that can be compared: words about who signs in do not count.
+fn about_mail(scopes: &[&str]) -> BTreeSet<String> {
+    let scopes = scopes.iter().filter(|scope| !WHO.contains(scope));
+    scopes.map(|scope| one_name(scope)).collect()
+}
+
+/// The scope in a name that the preset's cloud has; `None` if it is for another service, or not for an application.
+fn of_exchange(scope: &str, audience: &[&str], is_app: bool) -> Option<String> {
+    if is_app && !scope.ends_with("/.default") {
+        return None;
+    }
+    if WHO.contains(&scope) || scope == "offline_access" {
+        return Some(scope.to_owned());
+    }
+    let is_here = |scope: &String| {
+        let url = Url::parse(scope).ok();
+        let host = url.as_ref().and_then(Url::host_str);
+        host.is_some_and(|host| audience.contains(&host))
     };
-    let is_bare = url.scheme() == "http" && url.port().is_none() && url.path() == "/";
-    is_bare && url.host_str() == Some(host)
+    [scope.to_owned(), one_name(scope)]
+        .into_iter()
+        .find(is_here)
 }
 
 /// A redirect URI for any free port.
@@ -273,15 +258,6 @@ pub fn without_port(uri: &str) -> String {
     // It fails for URLs without a host, which have no port.
     let _ = url.set_port(None);
     url.into()
-}
-
-/// `https://login.microsoftonline.com/TENANT/oauth2/v2.0/WORD`
-fn entra_tenant<'u>(url: &'u str, words: &[&str]) -> Option<&'u str> {
-    let rest = url.strip_prefix("https://login.microsoftonline.com/")?;
-    let (tenant, rest) = rest.split_once('/')?;
-    let word = rest.strip_prefix("oauth2/v2.0/")?;
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
-    (words.contains(&word) && !tenant.is_empty() && tenant.bytes().all(is_plain)).then_some(tenant)
 }
 
 /// Whether a value is the text of an example.

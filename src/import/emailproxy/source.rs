@@ -109,6 +109,14 @@ impl Source {
     }
 }
 
+impl Server {
+    /// Whether others can reach it, and passwords crossed the network in clear.
+    pub fn is_open(&self) -> bool {
+        let is_for_others = matches!(&self.address, LocalAddress::Ip(ip) if !ip.is_loopback());
+        is_for_others && self.tls.is_none()
+    }
+}
+
 impl Account {
     /// Whether it stands for a whole domain, or for all.
     pub fn is_catch_all(&self) -> bool {

@@ -110,20 +110,32 @@ fn a_second_provider_at_the_same_server_gets_a_port_of_its_own() {
 }
 
 #[test]
-fn listeners_that_others_could_reach_without_tls_become_local() {
-    for address in ["0.0.0.0", "::", "192.0.2.1", "mail.example.com"] {
+fn listeners_that_others_can_reach_take_nothing_in_clear_from_them() {
+    for (address, listen) in [
+        ("0.0.0.0", "0.0.0.0:1993"),
+        ("::", "[::]:1993"),
+        ("192.0.2.1", "192.0.2.1:1993"),
+    ] {
         let import = import(&format!("{SERVER}local_address = {address}\n{ACCOUNT}"));
-        let listen = &table(&import)["listener"][0]["listen"];
-        assert_eq!(listen.as_array().unwrap().len(), 2, "{listen}");
-        assert_eq!(listen[0].as_str(), Some("127.0.0.1:1993"));
+        let listener = &table(&import)["listener"][0];
+        assert_eq!(listener["listen"].as_array().unwrap().len(), 1);
+        assert_eq!(listener["listen"][0].as_str(), Some(listen));
+        assert_eq!(listener["tls"].as_str(), Some("auto"));
+        assert!(listener.get("allow-plaintext-from").is_none());
+        assert!(import.toml.contains("# allow-plaintext-from = "));
         assert!(is_to_do(&import, "local_address"));
     }
-    let import = import(&format!("{SERVER}local_address = ::1\n{ACCOUNT}"));
-    assert_eq!(
-        table(&import)["listener"][0]["listen"][0].as_str(),
-        Some("[::1]:1993")
-    );
-    assert!(!is_to_do(&import, "local_address"));
+    let named = import(&format!(
+        "{SERVER}local_address = mail.example.com\n{ACCOUNT}"
+    ));
+    let listen = &table(&named)["listener"][0]["listen"];
+    assert_eq!(listen.as_array().unwrap().len(), 2, "{listen}");
+    assert!(is_to_do(&named, "local_address"));
+    let local = import(&format!("{SERVER}local_address = ::1\n{ACCOUNT}"));
+    let listener = &table(&local)["listener"][0];
+    assert_eq!(listener["listen"][0].as_str(), Some("[::1]:1993"));
+    assert!(listener.get("tls").is_none());
+    assert!(!is_to_do(&local, "local_address"));
 }
 
 #[test]
@@ -161,7 +173,9 @@ fn a_catch_all_counts_only_where_it_is_switched_on() {
         .iter()
         .map(|account| account["address"].as_str().unwrap())
         .collect();
-    assert_eq!(addresses, ["*@example.com", "bob@example.com"]);
+    assert_eq!(addresses, ["bob@example.com"]);
+    assert!(import.toml.contains("# address = \"*@example.com\""));
+    assert!(is_to_do(&import, "[@example.com]"));
     assert_eq!(table["provider"].as_table().unwrap().len(), 1);
     let off = self::import(&format!(
         "{SERVER}{domain}{}",
@@ -210,7 +224,8 @@ fn a_server_without_an_account_stands_in_comments() {
 #[test]
 fn endpoints_that_differ_from_a_preset_are_written_out() {
     let entra = |token: &str| {
-        ACCOUNT
+        let server = SERVER.replace("imap.example.com", "outlook.office365.com");
+        format!("{server}{ACCOUNT}")
             .replace(
                 "https://id.example.com/authorize",
                 "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/authorize",
@@ -223,7 +238,8 @@ fn endpoints_that_differ_from_a_preset_are_written_out() {
     let provider = &table(&same)["provider"]["microsoft"];
     assert_eq!(provider["preset"].as_str(), Some("microsoft"));
     assert_eq!(provider["tenant"].as_str(), Some("contoso.example"));
-    assert_eq!(provider["scopes"][0].as_str(), Some("mail"));
+    assert!(provider.get("scopes").is_none(), "Graph's");
+    assert!(is_to_do(&same, "oauth2_scope"));
     assert!(provider.get("token-url").is_none());
     for other in [
         "https://login.microsoftonline.com/fabrikam.example/oauth2/v2.0/token",
@@ -233,6 +249,93 @@ fn endpoints_that_differ_from_a_preset_are_written_out() {
         let provider = &table(&import)["provider"]["microsoft"];
         assert_eq!(provider["token-url"].as_str(), Some(other));
         assert!(provider.get("preset").is_none());
+    }
+}
+
+/// An account of Microsoft without a browser.
+fn entra(tenant: &str, flow: &str, more: &str) -> String {
+    format!(
+        "{SERVER}[alice@example.com]\ntoken_url = https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token\n\
+         oauth2_flow = {flow}\nclient_id = app\n{more}"
+    )
+    .replace("imap.example.com", "outlook.office365.com")
+}
+
+#[test]
+fn what_only_a_person_can_complete_stands_in_comments_with_the_reason() {
+    let sample = ACCOUNT.replace("= app", "= *** your client id here ***");
+    let pathless = ACCOUNT.replace("permission_url = https://id.example.com/authorize\n", "");
+    for (text, reason) in [
+        (entra("common", "password", ""), "one tenant"),
+        (
+            entra("organizations", "client_credentials", "client_secret = x\n"),
+            "one tenant",
+        ),
+        (
+            entra("contoso.example", "client_credentials", ""),
+            "client-secret or a certificate",
+        ),
+        (
+            entra("consumers", "client_credentials", "client_secret = x\n"),
+            "has no flow",
+        ),
+        (format!("{SERVER}{sample}"), "client-id"),
+        (format!("{SERVER}{pathless}"), "authorize-url"),
+        (ACCOUNT.to_owned(), "imap, pop3 or smtp"),
+    ] {
+        let import = import(&text);
+        assert!(table(&import).is_empty(), "{text}\n{}", *import.toml);
+        let words = |note: &&&Note| note.is_to_do() && note.to_string().contains(reason);
+        let notes = said(&import, "[alice@example.com]");
+        assert!(notes.iter().any(|note| words(&note)), "{reason}: {notes:?}");
+        assert!(import.toml.contains(reason) && import.toml.contains("# [[account]]"));
+    }
+    let whole = import(&entra("contoso.example", "password", ""));
+    let provider = &table(&whole)["provider"]["microsoft-password"];
+    assert_eq!(provider["allow-password-grant"].as_bool(), Some(true));
+    assert_eq!(provider["tenant"].as_str(), Some("contoso.example"));
+}
+
+#[test]
+fn a_certificate_stands_in_place_of_a_secret() {
+    let import = import(&entra(
+        "contoso.example",
+        "client_credentials",
+        "client_secret = x\njwt_certificate_path = /c.pem\njwt_key_path = /k.pem\n",
+    ));
+    let provider = &table(&import)["provider"]["microsoft-app"];
+    assert_eq!(
+        provider["certificate"]["key"]["file"].as_str(),
+        Some("/k.pem")
+    );
+    assert!(provider.get("client-secret").is_none());
+    assert!(is_to_do(&import, "client_secret"));
+}
+
+#[test]
+fn every_preset_is_used_where_the_urls_are_its_own() {
+    let zoho = ACCOUNT
+        .replace(
+            "https://id.example.com/authorize",
+            "https://accounts.zoho.eu/oauth/v2/auth",
+        )
+        .replace(
+            "https://id.example.com/token",
+            "https://accounts.zoho.eu/oauth/v2/token",
+        )
+        .replace(
+            "= mail\n",
+            "= ZOHOMAIL.PROTOCOL.IMAP,ZOHOMAIL.PROTOCOL.POP\n",
+        );
+    let import = import(&format!(
+        "{}{zoho}",
+        SERVER.replace("imap.example.com", "imap.zoho.eu")
+    ));
+    let provider = &table(&import)["provider"]["zoho"];
+    assert_eq!(provider["preset"].as_str(), Some("zoho"));
+    assert_eq!(provider["region"].as_str(), Some("eu"));
+    for key in ["scopes", "imap", "token-url", "authorize-url"] {
+        assert!(provider.get(key).is_none(), "{key}: the preset has it");
     }
 }
 
@@ -277,4 +380,13 @@ fn what_has_neither_servers_nor_accounts_is_no_configuration() {
     for text in ["", "hello", "[section]\nkey = 1\n"] {
         assert!(convert(text, "x").is_err(), "{text:?}");
     }
+}
+
+#[test]
+fn control_characters_of_the_file_drive_no_terminal() {
+    let account = ACCOUNT.replace("alice", "al\u{1b}[2Jice");
+    let import = import(&format!("{SERVER}{account}"));
+    let report: Vec<String> = import.notes.iter().map(Note::to_string).collect();
+    assert!(report.iter().any(|note| note.contains("al\\u{1b}[2Jice")));
+    assert!(!report.concat().contains(char::is_control), "{report:?}");
 }

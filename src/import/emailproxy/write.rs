@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use toml_edit::Value;
 use zeroize::Zeroizing;
 
+use super::hindrance::hindrances;
+use super::known::{Fit, Site};
 use super::plan::{Listener, Mailbox, Plan, Provider};
-use super::registration::{Flow, Secret};
+use super::registration::{Scopes, Secret, has_browser, is_sample};
 use super::source::Server;
-use crate::config::UpstreamTls;
+use crate::config::{Flow, UpstreamTls};
 
 /// Room for a usual file, so that the buffer need not grow and leave copies of secrets behind.
 const ROOM: usize = 256 * 1024;
@@ -27,14 +29,45 @@ pub fn file(plan: &Plan<'_>, name: &str) -> Zeroizing<String> {
         &mut text,
         "# Its report says what became of each line, and what is left to do: mailwicket check shows what is still wrong.",
     );
-    for provider in &plan.providers {
-        provider_table(&mut text, provider);
+    let hindrances: Vec<_> = plan.providers.iter().map(hindrances).collect();
+    for (provider, to_do) in plan.providers.iter().zip(&hindrances) {
+        line(
+            &mut text,
+            &format!("\n# The settings of [{}]", plain(&provider.first.section)),
+        );
+        for words in to_do {
+            line(&mut text, &format!("# TO DO: {words}"));
+        }
+        if !to_do.is_empty() {
+            line(
+                &mut text,
+                "# Until then this provider, its listeners and its accounts stand in comments.",
+            );
+        }
+        table(&mut text, !to_do.is_empty(), |text| {
+            provider_table(text, provider);
+        });
     }
+    // Listeners and accounts are made for providers of the plan.
+    let is_hindered = |place: usize| !hindrances[place].is_empty();
     for listener in &plan.listeners {
-        listener_table(&mut text, listener, plan);
+        listener_words(&mut text, listener);
+        table(&mut text, is_hindered(listener.provider), |text| {
+            listener_table(text, listener, plan);
+        });
     }
     for mailbox in &plan.accounts {
-        account_table(&mut text, mailbox, plan);
+        line(&mut text, "");
+        if mailbox.account.is_catch_all() {
+            line(
+                &mut text,
+                "# TO DO: accounts for whole domains are not in this version; write a table for each mailbox.",
+            );
+        }
+        let is_comment = mailbox.account.is_catch_all() || is_hindered(mailbox.provider);
+        table(&mut text, is_comment, |text| {
+            account_table(text, mailbox, plan);
+        });
     }
     if !plan.idle.is_empty() {
         idle(&mut text, &plan.idle);
@@ -60,11 +93,19 @@ pub fn address(section: &str) -> String {
     }
 }
 
+/// A table, which stands in comments while something is missing.
+fn table(text: &mut String, is_comment: bool, write: impl FnOnce(&mut String)) {
+    if !is_comment {
+        return write(text);
+    }
+    let mut table = Zeroizing::new(String::with_capacity(ROOM));
+    write(&mut table);
+    for words in table.lines() {
+        line(text, &Zeroizing::new(format!("# {words}")));
+    }
+}
+
 fn provider_table(text: &mut String, provider: &Provider<'_>) {
-    line(
-        text,
-        &format!("\n# The settings of [{}]", plain(&provider.first.section)),
-    );
     line(text, &format!("[provider.{}]", provider.name));
     endpoints(text, provider);
     client(text, provider);
@@ -78,7 +119,7 @@ fn provider_table(text: &mut String, provider: &Provider<'_>) {
             "allow-password-grant = true  # the weakest way; a sign-in by a person or the application is better",
         );
     }
-    if let Some(scopes) = settings.scopes() {
+    if let Scopes::Keep(scopes) = settings.scopes() {
         let scopes = scopes.iter().map(|scope| quoted(scope)).collect::<Vec<_>>();
         line(text, &format!("scopes = [{}]", scopes.join(", ")));
     }
@@ -88,7 +129,7 @@ fn provider_table(text: &mut String, provider: &Provider<'_>) {
     if let Some(resource) = settings
         .resource
         .as_deref()
-        .filter(|_| settings.flow().has_browser())
+        .filter(|_| has_browser(settings.flow()))
     {
         line(
             text,
@@ -104,10 +145,9 @@ fn provider_table(text: &mut String, provider: &Provider<'_>) {
 
 fn endpoints(text: &mut String, provider: &Provider<'_>) {
     let settings = provider.settings;
-    if let Some(preset) = settings.preset() {
-        key(text, "preset", preset);
-        if let Some(tenant) = settings.tenant().filter(|tenant| *tenant != "common") {
-            key(text, "tenant", tenant);
+    if let Some(fit) = settings.fit() {
+        for (name, value) in fit.lines() {
+            key(text, name, value);
         }
         return;
     }
@@ -118,7 +158,7 @@ fn endpoints(text: &mut String, provider: &Provider<'_>) {
     if let Some(url) = settings
         .permission_url
         .as_deref()
-        .filter(|_| settings.flow().has_browser())
+        .filter(|_| has_browser(settings.flow()))
     {
         key(text, permission, url);
     }
@@ -139,7 +179,7 @@ fn client(text: &mut String, provider: &Provider<'_>) {
         return;
     }
     let id = settings.client_id.as_deref();
-    let id = id.filter(|id| !super::registration::is_sample(id));
+    let id = id.filter(|id| !is_sample(id));
     key(
         text,
         "client-id",
@@ -151,14 +191,14 @@ fn client(text: &mut String, provider: &Provider<'_>) {
             let file = quoted(&secret_file(provider));
             line(text, &format!("client-secret = {{ file = {file} }}"));
         }
-        Secret::None | Secret::Sample => {}
+        Secret::None | Secret::Sample | Secret::Certificate => {}
     }
     if let (Some(certificate), Some(private)) = (&settings.certificate, &settings.key) {
         line(text, &certificate_line(certificate, private));
     }
 }
 
-fn listener_table(text: &mut String, listener: &Listener<'_>, plan: &Plan<'_>) {
+fn listener_words(text: &mut String, listener: &Listener<'_>) {
     let server = listener.server;
     line(text, &format!("\n# [{}]", plain(&server.section)));
     if listener.port != server.port {
@@ -170,12 +210,16 @@ fn listener_table(text: &mut String, listener: &Listener<'_>, plan: &Plan<'_>) {
             ),
         );
     }
+}
+
+fn listener_table(text: &mut String, listener: &Listener<'_>, plan: &Plan<'_>) {
+    let server = listener.server;
     line(text, "[[listener]]");
     key(text, "protocol", server.protocol.word());
     // A listener is made for a provider of the plan.
     key(text, "provider", &plan.providers[listener.provider].name);
-    let (addresses, _) = listener.addresses();
-    let addresses: Vec<_> = addresses
+    let addresses: Vec<_> = listener
+        .addresses()
         .iter()
         .map(|address| quoted(&address.to_string()))
         .collect();
@@ -192,24 +236,22 @@ fn listener_table(text: &mut String, listener: &Listener<'_>, plan: &Plan<'_>) {
         );
         line(text, &certificate_line(&tls.certificate, &tls.key));
     }
+    if server.is_open() {
+        // Passwords crossed the network in clear: a person has to say from where that is still meant.
+        key(text, "tls", "auto");
+        line(
+            text,
+            "# allow-plaintext-from = [\"192.168.1.20\"]  # for mail programs without TLS: their addresses or networks",
+        );
+    }
 }
 
 fn account_table(text: &mut String, mailbox: &Mailbox<'_>, plan: &Plan<'_>) {
     let section = &mailbox.account.section;
-    // All domains at once have no form here.
-    let open = if section == "@" { "# " } else { "" };
-    line(text, &format!("\n{open}[[account]]"));
-    line(
-        text,
-        &format!("{open}address = {}", quoted(&address(section))),
-    );
-    line(
-        text,
-        &format!(
-            "{open}provider = {}",
-            quoted(&plan.providers[mailbox.provider].name)
-        ),
-    );
+    line(text, "[[account]]");
+    key(text, "address", &address(section));
+    // An account is made for a provider of the plan.
+    key(text, "provider", &plan.providers[mailbox.provider].name);
 }
 
 /// Servers that nobody would use: they need a registration first, so they stand in comments.
@@ -219,7 +261,11 @@ fn idle(text: &mut String, servers: &[&Server]) {
         "\n# No account uses these servers. With a registration at their provider, they would be:",
     );
     for server in servers {
-        let site = super::known::Site::of(&server.host);
+        let fit = Fit::at(server);
+        let name = fit.map_or_else(
+            || Site::of(&server.host).name(),
+            |fit| fit.preset.name.to_owned(),
+        );
         let listener = Listener {
             server,
             provider: 0,
@@ -227,22 +273,20 @@ fn idle(text: &mut String, servers: &[&Server]) {
         };
         let addresses: Vec<_> = listener
             .addresses()
-            .0
             .iter()
             .map(|address| quoted(&address.to_string()))
             .collect();
-        line(text, &format!("#\n# [provider.{}]", site.name()));
-        match site.preset() {
-            Some(preset) => line(text, &format!("# preset = {}", quoted(preset))),
+        line(text, &format!("#\n# [provider.{name}]"));
+        match fit {
+            Some(fit) => table(text, true, |text| {
+                for (name, value) in fit.lines() {
+                    key(text, name, value);
+                }
+            }),
             None => line(text, "# authorize-url = \"…\"\n# token-url = \"…\""),
         }
         line(text, "# client-id = \"…\"");
-        if !site.is_usual(
-            server.protocol,
-            &server.host,
-            server.upstream_port,
-            server.upstream_tls,
-        ) {
+        if !fit.is_some_and(|fit| fit.is_usual(server)) {
             line(text, &format!("# {}", endpoint(server)));
         }
         line(
@@ -256,7 +300,7 @@ fn idle(text: &mut String, servers: &[&Server]) {
             text,
             &format!(
                 "# provider = {}\n# listen = [{}]",
-                quoted(&site.name()),
+                quoted(&name),
                 addresses.join(", ")
             ),
         );

@@ -58,6 +58,7 @@ fn account(oauth: &OAuth, address: &str) -> Account {
             smtp: all(),
         },
         authorize_as: None,
+        max_upstream: crate::config::MaxUpstream::default(),
         password_hashes: Vec::new(),
     }
 }

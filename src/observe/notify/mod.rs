@@ -6,19 +6,22 @@
 mod deliver;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Provider;
+use crate::config::{CertificateFiles, Provider};
 use crate::failure::Cause;
 use crate::status::{AccountLine, Sources, Status};
+use crate::tls;
 use crate::token::life::State;
 
 pub use deliver::{DeliveryError, Messenger};
@@ -69,7 +72,10 @@ impl Notifier {
             let (sources, messenger) = (sources.borrow().clone(), messenger.borrow().clone());
             // Looks into the vault.
             let looking = tokio::task::spawn_blocking(move || {
-                (sources.status(), endings(&providers(&sources)))
+                let providers = providers(&sources);
+                let endings = providers.iter().flat_map(|provider| endings(provider));
+                let endings: Vec<_> = endings.chain(shown_endings(&sources)).collect();
+                (sources.status(), endings)
             });
             let Ok((status, mut endings)) = looking.await else {
                 continue; // a panic there is told by its own message
@@ -170,20 +176,46 @@ fn trouble(line: &AccountLine) -> Option<Trouble> {
     })
 }
 
-/// What of the registrations will end.
-fn endings(providers: &[Arc<Provider>]) -> Vec<Ending> {
-    let secret = |provider: &Arc<Provider>| {
-        let day = provider.client_secret_expires?;
-        let at = day.to_zoned(TimeZone::UTC).ok()?.timestamp();
+/// What of a registration will end. Reads its certificate.
+fn endings(provider: &Provider) -> impl Iterator<Item = Ending> {
+    let ending = |what: &str, day: Date, remedy: &str| {
         Some(Ending {
-            subject: format!("client-secret of provider {}", provider.name),
-            at,
-            remedy:
-                "Make a new one at the provider, put it in its place, and set client-secret-expires"
-                    .into(),
+            subject: format!("{what} of provider {}", provider.name),
+            at: day.to_zoned(TimeZone::UTC).ok()?.timestamp(),
+            remedy: remedy.to_owned(),
         })
     };
-    providers.iter().filter_map(secret).collect()
+    let secret = provider.client_secret_expires.and_then(|day| {
+        let remedy =
+            "Make a new one at the provider, put it in its place, and set client-secret-expires";
+        ending("client-secret", day, remedy)
+    });
+    let certificate = provider.certificate_ends().and_then(|day| {
+        let remedy = "Make a new one, register it at the provider, and put it in its place";
+        ending("certificate", day, remedy)
+    });
+    secret.into_iter().chain(certificate)
+}
+
+/// Which certificates that mail programs are shown will end. Those of the local CA are renewed before that. Reads them; what cannot be
+/// read is told where it is used.
+fn shown_endings(sources: &Sources) -> Vec<Ending> {
+    let files: BTreeMap<_, _> = sources
+        .listeners
+        .iter()
+        .filter_map(|(listener, ..)| listener.certificate.as_ref())
+        .map(|files| (files.chain.clone(), files))
+        .collect();
+    let provider = tls::provider();
+    let ending = |files: &CertificateFiles| {
+        let content = tls::own::load(files, &provider).ok()?;
+        Some(Ending {
+            subject: format!("certificate {}", files.chain.display()),
+            at: content.ends?,
+            remedy: "Renew it; the files are read again when they change".to_owned(),
+        })
+    };
+    files.into_values().filter_map(ending).collect()
 }
 
 /// Which sign-ins will end, where the provider says so.
@@ -196,4 +228,21 @@ fn sign_in_endings(status: &Status) -> Vec<Ending> {
         })
     };
     status.accounts.iter().filter_map(ending).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::testing::provider;
+
+    #[test]
+    fn what_a_registration_proves_itself_with_is_announced_with_its_own_end() {
+        let mut provider = provider(&"http://127.0.0.1/t".parse().expect("a URL"));
+        assert_eq!(endings(&provider).count(), 0);
+        provider.client_secret_expires = Some(jiff::civil::date(2027, 3, 1));
+        let endings: Vec<_> = endings(&provider).collect();
+        assert_eq!(endings.len(), 1);
+        assert!(endings[0].subject.starts_with("client-secret of provider "));
+        assert_eq!(endings[0].at.to_string(), "2027-03-01T00:00:00Z");
+    }
 }

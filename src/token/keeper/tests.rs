@@ -45,6 +45,7 @@ fn account_of(provider: &Arc<Provider>, address: &str) -> Arc<Account> {
             smtp: address.into(),
         },
         authorize_as: None,
+        max_upstream: crate::config::MaxUpstream::default(),
         password_hashes: Vec::new(),
     })
 }

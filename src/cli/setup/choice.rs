@@ -1,0 +1,188 @@
+//! What is offered: providers, ways to sign in, and where the provider shows what is asked for. Only data.
+
+use crate::config::Flow;
+use crate::config::preset::{PRESETS, Preset};
+use crate::protocol::Protocol;
+
+/// A provider.
+#[derive(Clone, Copy)]
+pub enum Choice {
+    /// One that is known.
+    Preset(&'static Preset),
+    /// Any other, by its issuer or URLs.
+    Other,
+}
+
+/// How tokens are got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// A person, in a browser.
+    #[default]
+    Browser,
+    /// A person, with a code on another device.
+    Device,
+    /// The application itself, with a secret.
+    Secret,
+    /// The application itself, with a certificate.
+    Certificate,
+    /// A service account.
+    ServiceAccount,
+}
+
+impl Choice {
+    /// The word for a provider that is not known.
+    pub const OTHER: &str = "other";
+
+    /// The provider of that name, or that somebody means with it.
+    pub fn of(word: &str) -> Option<Self> {
+        let word = word.to_ascii_lowercase();
+        let name = Preset::meant_by(&word).unwrap_or(&word);
+        match name {
+            Self::OTHER => Some(Self::Other),
+            name => Preset::named(name).map(Self::Preset),
+        }
+    }
+
+    /// All of them, a line each.
+    pub fn list() -> String {
+        let presets = PRESETS.iter().map(|preset| (preset.name, preset.title));
+        let other = (Self::OTHER, "any other, by its issuer or URLs");
+        let lines = presets
+            .chain([other])
+            .map(|(name, title)| format!("\n  {name:<20} {title}"));
+        format!("The providers:{}", lines.collect::<String>())
+    }
+
+    /// The word that a person answers, and the name of the provider's table.
+    pub fn word(self) -> &'static str {
+        self.preset().map_or(Self::OTHER, |preset| preset.name)
+    }
+
+    /// What is known about it.
+    pub fn preset(self) -> Option<&'static Preset> {
+        match self {
+            Self::Preset(preset) => Some(preset),
+            Self::Other => None,
+        }
+    }
+
+    /// What its mail servers speak.
+    pub fn protocols(self) -> Vec<Protocol> {
+        let has = |protocol: &Protocol| {
+            self.preset()
+                .is_none_or(|preset| preset.server(*protocol).is_some())
+        };
+        Protocol::ALL.into_iter().filter(has).collect()
+    }
+
+    /// The ways that it has; the first is the usual one.
+    pub fn ways(self) -> Vec<Way> {
+        let has = |way: &Way| match self.preset() {
+            Some(preset) => preset.has_flow(way.flow()),
+            None => *way != Way::ServiceAccount,
+        };
+        Way::ALL.into_iter().filter(has).collect()
+    }
+
+    /// Where the provider shows what is asked for.
+    pub fn place(self, way: Way) -> &'static str {
+        match (self.word(), way) {
+            ("microsoft-personal", _) => {
+                "entra.microsoft.com (a free directory will do), App registrations, your application, Overview: Application (client) ID. \
+                 Supported account types: personal accounts"
+            }
+            (name, _) if name.starts_with("microsoft") => {
+                "Entra admin center of your cloud (entra.microsoft.com), App registrations, your application, Overview: Application (client) ID \
+                 and Directory (tenant) ID"
+            }
+            ("google", Way::ServiceAccount) => {
+                "Google Cloud console, Service accounts, Keys, Add key, JSON; the admin console has to delegate https://mail.google.com/ to it"
+            }
+            ("google", _) => {
+                "Google Cloud console, APIs & Services, Credentials, OAuth client ID for a desktop app: both values are there"
+            }
+            ("yahoo" | "att" | "aol" | "fastmail" | "comcast" | "seznam", _) => {
+                "The provider gives these with the registration"
+            }
+            ("yandex", _) => "oauth.yandex.com, your application: ClientID and Client secret",
+            ("mailru", _) => "o2.mail.ru, your application: ID and secret",
+            ("zoho", _) => {
+                "The API console of your region (api-console.zoho.com, .eu, …), your client: Client ID and Client Secret"
+            }
+            _ => "Your provider's page for registered clients or applications shows these",
+        }
+    }
+}
+
+impl Way {
+    const ALL: [Self; 5] = [
+        Self::Browser,
+        Self::Device,
+        Self::Secret,
+        Self::Certificate,
+        Self::ServiceAccount,
+    ];
+
+    /// The word that a person answers.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Device => "device",
+            Self::Secret => "secret",
+            Self::Certificate => "certificate",
+            Self::ServiceAccount => "service-account",
+        }
+    }
+
+    /// What it means.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Browser => "a person, once, in a browser",
+            Self::Device => "a person, once, with a code that is typed on any device",
+            Self::Secret => "nobody: the application itself, with a client secret",
+            Self::Certificate => "nobody: the application itself, with a certificate",
+            Self::ServiceAccount => "nobody: a service account for the whole Workspace",
+        }
+    }
+
+    /// The flow of the configuration.
+    pub const fn flow(self) -> Flow {
+        match self {
+            Self::Browser => Flow::AuthorizationCode,
+            Self::Device => Flow::DeviceCode,
+            Self::Secret | Self::Certificate => Flow::ClientCredentials,
+            Self::ServiceAccount => Flow::ServiceAccount,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_offered_and_known_by_its_names() {
+        let list = Choice::list();
+        for preset in PRESETS {
+            assert!(list.contains(preset.title), "{}", preset.name);
+            let choice = Choice::of(preset.name).expect(preset.name);
+            assert_eq!(choice.word(), preset.name);
+            assert_eq!(choice.ways()[0], Way::Browser);
+        }
+        assert_eq!(Choice::of("Gmail").map(Choice::word), Some("google"));
+        assert_eq!(Choice::of("other").map(Choice::word), Some("other"));
+        assert!(Choice::of("nobody").is_none());
+    }
+
+    #[test]
+    fn only_what_a_provider_has_is_offered() {
+        let of = |name: &str| Choice::of(name).expect(name);
+        let ways = |name: &str| of(name).ways();
+        assert_eq!(ways("fastmail"), [Way::Browser]);
+        assert_eq!(ways("google"), [Way::Browser, Way::ServiceAccount]);
+        assert_eq!(ways("yandex"), [Way::Browser, Way::Device]);
+        assert!(ways("microsoft").contains(&Way::Certificate));
+        assert!(!ways("microsoft-personal").contains(&Way::Secret));
+        assert_eq!(of("mailru").protocols(), [Protocol::Imap]);
+    }
+}

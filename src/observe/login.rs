@@ -1,0 +1,131 @@
+//! The line that every login leaves in the log, whatever becomes of it. Scripts and fail2ban read it: its form is fixed, and
+//! `docs/logging.md` describes it.
+//!
+//! What strangers wrote stands last, quoted and escaped, so that it can forge neither a field nor a line.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Counters;
+use crate::failure::{Cause, Failure};
+use crate::password::THROTTLED;
+use crate::protocol::Protocol;
+use crate::stage::Stage;
+
+/// The target of the line.
+pub const TARGET: &str = "mailwicket::login";
+/// What the line has in place of a code for a login that succeeded.
+const OK: &str = "-";
+/// What the line calls a login whose connection ended before the answer.
+const ABORTED: &str = "MW-ABORTED";
+/// Characters of a login name in the line; real ones have fewer.
+const MAX_LOGIN: usize = 200;
+
+/// A login under way. Its line is written when its end is told, or when it is dropped.
+pub struct LoginLine {
+    protocol: Protocol,
+    source: SocketAddr,
+    listener: SocketAddr,
+    login: String,
+    counters: Arc<Counters>,
+    /// Known once the password was right.
+    account: Option<String>,
+    is_open: bool,
+}
+
+impl LoginLine {
+    /// `listener` is the bound address; `login` is what was presented.
+    pub fn begin(
+        protocol: Protocol,
+        source: SocketAddr,
+        listener: SocketAddr,
+        login: &str,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            protocol,
+            source,
+            listener,
+            login: login.chars().take(MAX_LOGIN).collect(),
+            counters,
+            account: None,
+            is_open: true,
+        }
+    }
+
+    /// The password was right: from here on, nothing is the stranger's fault.
+    pub fn verified(&mut self, account: &str) {
+        self.account = Some(account.to_owned());
+    }
+
+    /// The provider said yes.
+    pub fn succeeded(mut self) {
+        self.is_open = false;
+        self.write("ok", OK, Stage::Login, None);
+    }
+
+    /// The mail program is told so.
+    pub fn failed(mut self, failure: &Failure) {
+        self.is_open = false;
+        match failure.cause {
+            Cause::Password => self.refused(failure.log_code()),
+            _ => self.write(
+                "failed",
+                failure.log_code(),
+                failure.stage,
+                Some(&failure.detail),
+            ),
+        }
+    }
+
+    /// Login and password do not fit together. What of them was wrong, nobody reads here.
+    fn refused(&self, code: &'static str) {
+        self.counters.refused(code == THROTTLED);
+        self.write("refused", code, Stage::Password, None);
+    }
+
+    fn write(&self, outcome: &str, code: &str, stage: Stage, detail: Option<&str>) {
+        let Self {
+            protocol, source, ..
+        } = self;
+        let source_address = source.ip().to_canonical();
+        let account = self.account.as_deref().unwrap_or("-");
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::event!(
+                    target: TARGET,
+                    tracing::Level::$level,
+                    outcome,
+                    code,
+                    protocol = protocol.word(),
+                    source = %source_address,
+                    port = source.port(),
+                    listener = %self.listener,
+                    account,
+                    stage = stage.word(),
+                    detail,
+                    login = self.login,
+                    "login"
+                )
+            };
+        }
+        match outcome {
+            "ok" => line!(INFO),
+            _ => line!(WARN),
+        }
+    }
+}
+
+impl Drop for LoginLine {
+    /// The mail program has gone, or mailwicket is made to stop: that is an end, too, or a guesser who hangs up would leave no trace.
+    fn drop(&mut self) {
+        match self.account {
+            _ if !self.is_open => {}
+            None => self.refused(ABORTED),
+            Some(_) => {
+                let detail = "the connection ended before the login did";
+                self.write("failed", ABORTED, Stage::Login, Some(detail));
+            }
+        }
+    }
+}
