@@ -109,9 +109,13 @@ fn version_1(data: &[u8]) -> Option<(Header, usize)> {
                 "TCP4" => word.parse().map(IpAddr::V4).ok(),
                 _ => word.parse().map(IpAddr::V6).ok(),
             };
+            let port = |word: &str| match word.bytes().all(|b| b.is_ascii_digit()) {
+                true => word.parse().ok(),
+                false => None,
+            };
             address(words[3])?;
-            words[5].parse::<u16>().ok()?;
-            from(address(words[2])?, words[4].parse().ok()?)
+            port(words[5])?;
+            from(address(words[2])?, port(words[4])?)
         }
         _ => return None,
     };

@@ -298,6 +298,11 @@ struct Server {
     line: Vec<u8>,
     is_behind_cr: bool,
     place: Place,
+    /// Whether it took MAIL, and then RCPT, of the message that is under way.
+    has_sender: bool,
+    has_recipient: bool,
+    /// Whether the chunk that is coming is the last one.
+    is_last: bool,
     commands: Vec<Vec<u8>>,
 }
 
@@ -309,6 +314,9 @@ impl Server {
             line: Vec::new(),
             is_behind_cr: false,
             place: Place::Command,
+            has_sender: false,
+            has_recipient: false,
+            is_last: false,
             commands: Vec::new(),
         }
     }
@@ -356,6 +364,7 @@ impl Server {
             Place::Over => {}
             Place::Data if line == b"." => {
                 self.place = Place::Command;
+                self.ends_message();
                 answers.extend_from_slice(b"250 2.0.0 Queued\r\n");
             }
             Place::Data => {}
@@ -367,6 +376,7 @@ impl Server {
         let digit = char::from(terms.digit(self.commands.len()));
         let words = String::from_utf8_lossy(&line).to_ascii_uppercase();
         let mut words = words.split(' ');
+        self.follows(words.clone().next().unwrap_or_default(), digit == '2');
         let answer = match (words.next().unwrap_or_default(), digit) {
             ("EHLO", '2') => "250-x\r\n250-CHUNKING\r\n250 SIZE 1000\r\n".to_owned(),
             ("DATA", '2') => {
@@ -378,7 +388,9 @@ impl Server {
                 "221 2.0.0 Bye\r\n".to_owned()
             }
             ("BDAT", _) => {
+                assert!(self.has_recipient, "a chunk that may be read as commands");
                 let size = words.next().and_then(|size| size.parse().ok());
+                self.is_last = words.next() == Some("LAST");
                 self.place = Place::Chunk(size.expect("a size"));
                 String::new()
             }
@@ -389,12 +401,30 @@ impl Server {
         self.ends_chunk(terms, answers);
     }
 
+    /// What a command that is taken or refused does to the message that is under way.
+    fn follows(&mut self, verb: &str, is_taken: bool) {
+        match verb {
+            "MAIL" => (self.has_sender, self.has_recipient) = (is_taken, false),
+            "RCPT" => self.has_recipient |= is_taken && self.has_sender,
+            "EHLO" | "HELO" | "RSET" => self.ends_message(),
+            _ => {}
+        }
+    }
+
+    fn ends_message(&mut self) {
+        (self.has_sender, self.has_recipient) = (false, false);
+    }
+
     /// A chunk is answered when it is whole.
     fn ends_chunk(&mut self, terms: &Terms, answers: &mut Vec<u8>) {
         if self.place == Place::Chunk(0) {
             self.place = Place::Command;
             let digit = char::from(terms.digit(self.commands.len()));
             answers.extend_from_slice(format!("{digit}50 chunk\r\n").as_bytes());
+            self.has_recipient &= digit == '2';
+            if self.is_last {
+                self.ends_message();
+            }
         }
     }
 }

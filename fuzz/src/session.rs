@@ -163,6 +163,7 @@ impl<'s> Session<'s> {
     /// What the driver does: whatever has come by now has come in clear, and ends it.
     fn starts_tls(&mut self, machine: &mut dyn Local, reply: &Outgoing) -> Option<()> {
         assert!(self.offers_tls(), "STARTTLS where it is not offered");
+        assert!(self.heard.ends_with(b"\n"), "something stands behind it");
         if !self.rest.is_empty() {
             return None;
         }
@@ -177,6 +178,7 @@ impl<'s> Session<'s> {
             return None;
         }
         machine.tls_started();
+        assert_eq!(machine.name(), None, "it remembers what was said in clear");
         self.privacy = Privacy::Secured;
         self.heard.clear();
         Some(())
@@ -399,14 +401,21 @@ impl<'s> Session<'s> {
 
 /// Whether what goes upstream first is another login, with the local password in it.
 fn is_login(protocol: Protocol, leftovers: &[u8]) -> bool {
-    let line = leftovers.split(|b| *b == b'\n').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line).to_ascii_uppercase();
-    let mut words = line.split_ascii_whitespace();
-    match protocol {
-        Protocol::Imap => matches!(words.nth(1), Some("LOGIN" | "AUTHENTICATE")),
-        Protocol::Pop3 => matches!(words.next(), Some("USER" | "PASS" | "AUTH" | "APOP")),
-        Protocol::Smtp => words.next() == Some("AUTH"),
-    }
+    let text = String::from_utf8_lossy(leftovers).to_ascii_uppercase();
+    // Up to what announces octets that are no lines, which are anybody's to write.
+    let is_line = |line: &&str| match protocol {
+        Protocol::Imap => !line.contains('}') && !line.contains("COMPRESS"),
+        Protocol::Pop3 => true,
+        Protocol::Smtp => !line.contains("DATA") && !line.contains("BDAT"),
+    };
+    text.split('\n').take_while(is_line).any(|line| {
+        let mut words = line.split_ascii_whitespace();
+        match protocol {
+            Protocol::Imap => matches!(words.nth(1), Some("LOGIN" | "AUTHENTICATE")),
+            Protocol::Pop3 => matches!(words.next(), Some("USER" | "PASS" | "AUTH" | "APOP")),
+            Protocol::Smtp => words.next() == Some("AUTH"),
+        }
+    })
 }
 
 /// The text behind the word of success.
