@@ -169,8 +169,13 @@ impl Door {
             Ok(places) => places,
             Err(full) => {
                 tracing::warn!(parent: &span, stage = %Stage::Accept, code = Cause::Limit.code(), limit = full.limit, "too many connections; turned away");
-                self.tasks
-                    .spawn(async move { session::turn_away(&counter, local).await });
+                // In a flood, most are closed without a word.
+                if let Some(farewell) = self.places.farewell() {
+                    self.tasks.spawn(async move {
+                        session::turn_away(&counter, local).await;
+                        drop(farewell);
+                    });
+                }
                 return;
             }
         };

@@ -8,16 +8,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
 use crate::source::Source;
+
+/// Connections without a place that hear so at once; each may take seconds for it, and a descriptor.
+const FAREWELLS: usize = 64;
 
 /// The places of all listeners.
 #[derive(Clone)]
 pub struct Places {
     limits: Arc<Limits>,
     taken: Arc<Mutex<Taken>>,
+    farewells: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -80,7 +85,13 @@ impl Places {
         Self {
             limits: Arc::new(limits.clone()),
             taken: Arc::default(),
+            farewells: Arc::new(Semaphore::new(FAREWELLS)),
         }
+    }
+
+    /// The time to tell somebody that there is no place, until it is dropped; `None` if too many are being told so.
+    pub fn farewell(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.farewells).try_acquire_owned().ok()
     }
 
     /// Places for somebody who has just come.

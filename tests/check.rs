@@ -907,6 +907,31 @@ fn whom_a_listener_is_made_for_and_turns_away_is_warned_of() {
 }
 
 #[test]
+fn a_proxy_that_may_send_without_a_login_is_warned_of() {
+    let smtp = |from: &str| {
+        let more = format!(
+            "without-login = {{ account = 'a@x', from = ['{from}'] }}\n\
+             allow-plaintext-from = '192.168.1.0/24'\nproxy-protocol-from = ['192.168.1.5']\n"
+        );
+        let text = listening(&more)
+            .replace("tls = 'auto'\n", "")
+            .replace("imap", "smtp");
+        warned(&Place::with(
+            &(text + "\n[[account]]\naddress = 'a@x'\nprovider = 'good'\n"),
+        ))
+    };
+    for from in ["192.168.1.5", "192.168.1.0/28"] {
+        let words = smtp(from);
+        assert!(
+            words.contains("whomever the proxy does not name"),
+            "{words}"
+        );
+    }
+    let words = smtp("192.168.1.20");
+    assert!(!words.contains("whomever"), "{words}");
+}
+
+#[test]
 fn a_list_that_lets_everybody_speak_in_clear_is_warned_of() {
     let place = Place::with(&listening(
         "allow-plaintext-from = ['10.0.0.0/8', '0.0.0.0/0']",

@@ -37,6 +37,7 @@ pub fn warnings(config: &Config, today: Date) -> Vec<String> {
     for listener in &config.listeners {
         warnings.extend(open_to_everybody(listener));
         warnings.extend(turned_away(listener));
+        warnings.extend(proxy_without_login(listener));
     }
     let mut files: Vec<&CertificateFiles> = Vec::new();
     for listener in &config.listeners {
@@ -202,6 +203,18 @@ fn turned_away(listener: &Listener) -> Option<String> {
         )),
         None => None,
     }
+}
+
+/// A proxy that counts as a device: it does not name everybody whom it passes on, and who is not named counts as the proxy.
+fn proxy_without_login(listener: &Listener) -> Option<String> {
+    let overlap = |a: &ipnet::IpNet, b: &ipnet::IpNet| a.contains(b) || b.contains(a);
+    let proxies = &listener.proxy_protocol_from;
+    let terms = listener.without_login.as_ref()?;
+    let is_proxy = |net: &&ipnet::IpNet| proxies.iter().any(|proxy| overlap(proxy, net));
+    let net = terms.from.iter().find(is_proxy)?;
+    Some(format!(
+        "without-login covers {net}, where a proxy of proxy-protocol-from is: whomever the proxy does not name can send mail without a login; name only the devices"
+    ))
 }
 
 /// A certificate that cannot be shown, or not for long.

@@ -142,9 +142,10 @@ impl<'a> Conversation<'a> {
         if local.has_input() {
             return Err(End::Ended(Ending::Injected));
         }
-        local
-            .write_all(reply)
+        // Whoever reads nothing may not stay for it longer than for anything else.
+        timeout_at(self.deadline, local.write_all(reply))
             .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| End::Gone(Some(error)))?;
         let handshake = local.secure(&self.counter.terms);
         handshake.await.map_err(End::Insecure)?;

@@ -14,7 +14,7 @@ use crate::caps::{Caps, Seat};
 use crate::config::{Account, Listener, Timeouts};
 use crate::dial::{Dialled, Dialler, LoginFailure, UpstreamStream};
 use crate::dialogue::smtp::SenderGuard;
-use crate::dialogue::{Bounds, FirstReply, Heard, LoggedIn, Login, Opening, Privacy, Profile};
+use crate::dialogue::{Bounds, FirstReply, Heard, LoggedIn, Login, Opening, Profile};
 use crate::failure::{Cause, Failure};
 use crate::observe::{Counters, LoginLine, timed};
 use crate::password::{Passwords, Verified, vouch};
@@ -91,15 +91,17 @@ struct Opened {
 /// Carries one connection as far as it gets, and says so in the log.
 pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, place: Stranger) {
     let mut local = LocalStream::from(local);
+    let evicted = place.evicted();
+    let mut place = Some(place);
     // The state until a login is large and short-lived: boxed, it costs nothing once the session is logged in.
     let admitting = Box::pin(async {
-        let evicted = place.evicted();
         let privacy = tokio::select! {
-            biased; // where there is no handshake, its conversation tells it why
+            biased; // where there is no handshake, whoever has to go is still told so
             privacy = timed(Stage::Tls, doorstep::enter(&counter, &mut local, source)) => privacy?,
             () = evicted.cancelled() => return Err(End::EVICTED),
         };
-        admit(&counter, &mut local, privacy, source, place).await
+        let conversation = Conversation::begin(&counter, privacy, source.ip(), evicted.clone());
+        admit(&counter, &mut local, conversation, source, &mut place).await
     });
     let admitted = tokio::select! {
         admitted = admitting => admitted,
@@ -110,7 +112,11 @@ pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, 
         Err(end) => {
             end.report(&counter.listener, source);
             if end.may_linger() {
-                conversation::linger(&mut local).await;
+                // It is still a stranger: whoever says good-bye and stays must not keep others out.
+                tokio::select! {
+                    () = conversation::linger(&mut local) => {}
+                    () = evicted.cancelled() => {}
+                }
             }
         }
     }
@@ -120,12 +126,10 @@ pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, 
 async fn admit(
     counter: &Counter,
     local: &mut LocalStream,
-    privacy: Privacy,
+    mut conversation: Conversation<'_>,
     source: SocketAddr,
-    place: Stranger,
+    place: &mut Option<Stranger>,
 ) -> Result<(Opened, Opening), End> {
-    let mut conversation = Conversation::begin(counter, privacy, source.ip(), place.evicted());
-    let mut place = Some(place);
     loop {
         let talking = timed(Stage::Dialogue, conversation.claim(local));
         let claim = talking.await.inspect_err(|_| {
@@ -137,7 +141,7 @@ async fn admit(
             promised: conversation.promised(),
         };
         let mut line = counter.login_line(source, &claim);
-        let login = open(counter, &claim, source.ip(), &shown, &mut place, &mut line);
+        let login = open(counter, &claim, source.ip(), &shown, place, &mut line);
         match conversation.attend(local, login).await? {
             Ok(opened) => {
                 let opening = conversation.accept(&opened.logged_in)?;

@@ -101,7 +101,8 @@ fn every_step_is_told_with_the_same_fields() {
     assert!(detail("tcp").contains("127.0.0.1"), "{}", detail("tcp"));
     assert!(detail("tls").contains("TLS 1.3"), "{}", detail("tls"));
     assert!(
-        detail("tls").contains("signed by mailwicket test authority"),
+        detail("tls").contains("signed by mailwicket test authority")
+            && detail("tls").contains("of `ca-file`"),
         "{}",
         detail("tls")
     );

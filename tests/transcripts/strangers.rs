@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mailwicket::protocol::Protocol;
 
 use super::house::{House, Plan};
+use super::mail_program::MailProgram;
 use super::scripts::*;
 use super::upstream::{Step, Upstream};
 use super::words::PASSWORD;
@@ -116,6 +117,46 @@ fn beyond_all_sessions_nobody_is_let_in() {
         upstream.is_done();
         house.close();
     }
+}
+
+#[test]
+fn whoever_says_good_bye_and_stays_keeps_nobody_out() {
+    let limit = "[limits]\nsessions = 3\nbefore-login = 1";
+    for (protocol, good_bye) in [
+        (Protocol::Imap, "a LOGOUT\r\n"),
+        (Protocol::Pop3, "QUIT\r\n"),
+        (Protocol::Smtp, "QUIT\r\n"),
+    ] {
+        let (upstream, house) = house(protocol, limit);
+        let mut staying = Vec::new();
+        for _ in 0..5 {
+            let mut stranger = house.visit();
+            greets(&mut stranger, protocol);
+            stranger.says(good_bye);
+            stranger.hears_out();
+            staying.push(stranger);
+        }
+        drop(staying);
+        upstream.is_done();
+        house.close();
+    }
+}
+
+#[test]
+fn a_flood_beyond_all_sessions_is_closed_without_words_after_a_while() {
+    let (upstream, house) = house(Protocol::Pop3, "[limits]\nsessions = 1");
+    let mut first = house.visit();
+    greets(&mut first, Protocol::Pop3);
+    // All of them stay, so each good-bye takes a second.
+    let mut flood: Vec<_> = (0..300).map(|_| house.visit()).collect();
+    let heard: Vec<_> = flood.iter_mut().map(MailProgram::hears_out).collect();
+    assert!(heard[0].ends_with(full(Protocol::Pop3).as_bytes()));
+    assert!(
+        heard.iter().any(Vec::is_empty),
+        "each of them took its time"
+    );
+    upstream.is_done();
+    house.close();
 }
 
 /// What somebody hears for whom there is no place.

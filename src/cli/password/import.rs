@@ -19,6 +19,9 @@ const FILE_MAX: u64 = 4 * 1024 * 1024;
 /// Dovecot's names for hashes that are taken.
 const TAKEN: &str = "CRYPT BLF-CRYPT SHA512-CRYPT SHA256-CRYPT ARGON2ID";
 
+/// What Dovecot allows less by, behind the hash (its extra fields).
+const RESTRICTIONS: [&str; 2] = ["allow_nets", "nologin"];
+
 /// Others that it has.
 const NOT_TAKEN: &str = "PLAIN CLEAR CLEARTEXT PLAIN-TRUNC PLAIN-MD4 PLAIN-MD5 LDAP-MD5 MD5 MD5-CRYPT DES-CRYPT CRAM-MD5 DIGEST-MD5 \
                          HMAC-MD5 SMD5 SHA SHA1 SHA256 SHA512 SSHA SSHA256 SSHA512 ARGON2I PBKDF2 OTP SCRAM-SHA-1 SCRAM-SHA-256";
@@ -49,6 +52,10 @@ enum Obstacle {
     Label(&'static str),
     #[error("the hash is not taken: {0}")]
     Hash(#[from] Unfit),
+    #[error(
+        "it has `{0}`, which would be lost; if the password may be used, add it with `mailwicket password add`, and --from where that is meant"
+    )]
+    Restricted(&'static str),
     #[error(transparent)]
     Kept(#[from] NamedError),
 }
@@ -127,20 +134,28 @@ struct Entry<'a> {
     /// `SCHEME`, where the line has `{SCHEME}`.
     label: Option<&'a str>,
     hash: &'a str,
+    /// What limits its use, and cannot be taken over.
+    restriction: Option<&'static str>,
 }
 
 impl<'a> Entry<'a> {
-    /// What stands behind the hash (a user id, a home) concerns Dovecot only.
+    /// What stands behind the hash (a user id, a home) concerns Dovecot only, but for restrictions.
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = std::str::from_utf8(line).ok()?.split(':');
         let (login, secret) = (fields.next()?, fields.next()?);
+        let restriction = fields.flat_map(str::split_whitespace).find_map(restriction);
         let labelled = secret.strip_prefix('{');
         let labelled = labelled.and_then(|rest| rest.split_once('}'));
         let (label, hash) = match labelled {
             Some((label, hash)) => (Some(label), hash),
             None => (None, secret),
         };
-        (!login.is_empty()).then_some(Self { login, label, hash })
+        (!login.is_empty()).then_some(Self {
+            login,
+            label,
+            hash,
+            restriction,
+        })
     }
 
     /// The hash, if it is of a kind that is taken.
@@ -162,6 +177,14 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// The restriction that an extra field `name` or `name=value` is.
+fn restriction(field: &str) -> Option<&'static str> {
+    let name = field.split_once('=').map_or(field, |(name, _)| name);
+    RESTRICTIONS
+        .into_iter()
+        .find(|known| name.eq_ignore_ascii_case(known))
+}
+
 fn take(
     vault: &Vault,
     config: &Config,
@@ -178,6 +201,9 @@ fn take(
         (account, _) => account.ok_or(Obstacle::Login)?,
     };
     let hash = entry.hash()?;
+    if let Some(restriction) = entry.restriction {
+        return Err(Obstacle::Restricted(restriction));
+    }
     let address = &account.address;
     let kept = password::list(vault, address)?;
     let mut known = kept
@@ -255,6 +281,8 @@ mod tests {
              scanner-2:{{hunter2}}\n\
              scanner-2:hunter2\n\
              hunter2\n\
+             scanner-2:{{CRYPT}}{SHA512}:::::: userdb_mail=x allow_nets=10.0.0.0/8,fd00::/8\n\
+             scanner-2:{{CRYPT}}{SHA512}:1000::::::nologin=y\n\
              scanner-2:{SHA512}\n"
         );
         let ((out, words), left) = run(&config, text.as_bytes(), [None, None]);
@@ -269,11 +297,13 @@ mod tests {
             "9: scanner-2: needs a human: {…} is not taken",
             "10: scanner-2: needs a human: the hash is not taken: it begins with none of",
             "11: ?: needs a human: this is no line of login:hash",
-            "12: scanner-2: imported as \"scanner-2\"",
+            "12: scanner-2: needs a human: it has `allow_nets`",
+            "13: scanner-2: needs a human: it has `nologin`",
+            "14: scanner-2: imported as \"scanner-2\"",
         ]) {
             assert!(line.starts_with(wanted), "{line}\n{wanted}");
         }
-        assert_eq!((lines.len(), left), (10, 6));
+        assert_eq!((lines.len(), left), (12, 8));
         assert!(words.starts_with("Passwords imported: 3."), "{words}");
         assert!(!out.contains("hunter2") && !words.contains("hunter2"));
         assert_eq!(names(&config, ALICE), ["Scanner-2", "scanner-2"]);

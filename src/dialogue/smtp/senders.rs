@@ -408,7 +408,8 @@ fn mail(line: &[u8]) -> Octets<'_, &str> {
 fn bdat(arguments: &[u8]) -> Octets<'_, (u32, bool)> {
     let size = map_opt(digit1, |digits| {
         let size: u32 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        (size <= i32::MAX as u32).then_some(size) // what every server can count to
+        let is_octal = digits.len() > 1 && digits.starts_with(b"0"); // to some ways of reading numbers
+        (size <= i32::MAX as u32 && !is_octal).then_some(size) // what every server can count to
     });
     let (rest, (_, size, last)) =
         all_consuming((char(' '), size, opt(tag_no_case(" LAST")))).parse(arguments)?;

@@ -289,6 +289,7 @@ fn a_chunk_that_a_server_could_take_for_commands_never_goes_up() {
         " x",
         " -1",
         " 0x10",
+        " 010",
         " 1 FIRST",
         " 2147483648",
         "  1",
