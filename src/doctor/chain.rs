@@ -5,6 +5,7 @@ use jiff::{Timestamp, ToSpan};
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::ext::pkix::name::DirectoryString;
 use x509_cert::name::Name;
 
 use super::finding::Told;
@@ -54,9 +55,8 @@ impl Certificate {
 fn name(name: &Name) -> String {
     let part = |wanted: ObjectIdentifier| {
         let found = name.iter().find(|part| part.oid == wanted)?;
-        // `CN=…`, with the escapes of RFC 4514.
-        let text = found.to_string();
-        text.split_once('=').map(|(_, value)| value.to_owned())
+        let text = DirectoryString::try_from(&found.value).ok()?;
+        Some(text.value().into_owned())
     };
     let text = match (part(COMMON_NAME), part(ORGANISATION)) {
         (Some(common), Some(organisation)) if common != organisation => {
@@ -270,6 +270,13 @@ mod tests {
         params.not_after = date_time_ymd(2026, 4, 1);
         let key = KeyPair::generate().unwrap();
         params.signed_by(&key, signed_by).unwrap().der().clone()
+    }
+
+    #[test]
+    fn a_name_is_told_as_it_is_and_not_with_the_escapes_of_ldap() {
+        let authority = authority("Some, Inc. + \"Friends\"");
+        let told = Certificate::read(&leaf(&authority)).unwrap().issuer;
+        assert!(told.starts_with("Some, Inc. + \"Friends\" (Corp"), "{told}");
     }
 
     fn seen(verdict: Result<Authority, rustls::Error>) -> Seen {

@@ -320,6 +320,10 @@ impl Peer<'_> {
             stream.conn.send_close_notify();
             stream.flush()?;
         }
-        self.line.socket().shutdown(Shutdown::Write)
+        match self.line.socket().shutdown(Shutdown::Write) {
+            // Both sides may hang up at once, and then the other one was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            closed => closed,
+        }
     }
 }
