@@ -112,10 +112,12 @@ fn is_ours(protocol: Protocol, word: &[u8]) -> bool {
                         | b"LOGIN-REFERRALS"
                 )
         }
+        // AUTH is no capability, but old servers list it as one.
         // LANG and UTF8 (RFC 6856) must come before login, where no byte of the mail program goes upstream.
         Protocol::Pop3 => matches!(
             &keyword[..],
             b"SASL"
+                | b"AUTH"
                 | b"STLS"
                 | b"USER"
                 | b"APOP"

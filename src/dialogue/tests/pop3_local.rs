@@ -25,6 +25,7 @@ fn the_list_is_the_providers_with_our_words_about_authentication() {
         "TOP",
         "USER",
         "SASL XOAUTH2",
+        "AUTH LOGIN",
         "STLS",
         "UIDL ",
         "UTF8",

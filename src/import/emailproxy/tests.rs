@@ -376,6 +376,20 @@ fn names_and_values_cannot_become_toml() {
 }
 
 #[test]
+fn values_of_several_lines_stay_on_one_even_in_comments() {
+    let host = "imap.example.com\n  [[listener]]\n  \"x\\\u{7f}\t";
+    let idle = SERVER.replace("imap.example.com", host);
+    let commented = import(&idle).toml.to_string();
+    let active: Vec<&str> = commented.lines().filter(|l| !l.starts_with('#')).collect();
+    assert!(active.iter().all(|line| line.is_empty()), "{commented}");
+
+    let used = import(&format!("{idle}{ACCOUNT}"));
+    let kept = table(&used)["provider"]["example"]["imap"]["host"].clone();
+    let host = "imap.example.com\n[[listener]]\n\"x\\\u{7f}";
+    assert_eq!(kept.as_str(), Some(host), "{}", *used.toml);
+}
+
+#[test]
 fn what_has_neither_servers_nor_accounts_is_no_configuration() {
     for text in ["", "hello", "[section]\nkey = 1\n"] {
         assert!(convert(text, "x").is_err(), "{text:?}");

@@ -341,8 +341,23 @@ fn line(text: &mut String, line: &str) {
     let _ = writeln!(text, "{line}");
 }
 
+/// A string on one line, for it may stand in a comment; what ends a line would have `Value` write several.
 fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
+    if !text.contains(char::is_control) {
+        return Value::from(text).to_string();
+    }
+    let mut quoted = String::with_capacity(6 * text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        // Writing into memory cannot fail.
+        let _ = match c {
+            '"' | '\\' => write!(quoted, "\\{c}"),
+            _ if c.is_control() => write!(quoted, "\\u{:04X}", u32::from(c)),
+            _ => write!(quoted, "{c}"),
+        };
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// A text for a comment, which ends with its line.
