@@ -78,17 +78,19 @@ fn keyword(word: &str) -> &str {
 }
 
 /// Whether a word fits the grammar: printable ASCII, words parted by single spaces; an IMAP atom has none (RFC 3501 §9).
+///
+/// A line of CAPA must not begin as a reply or the end of the list does, so that nobody takes it for one.
 fn is_sound(protocol: Protocol, word: &[u8]) -> bool {
     let is_atom = |part: &[u8]| !part.is_empty() && part.iter().all(|b| b.is_ascii_graphic());
+    let is_line = |line: &[u8]| line.len() <= LONGEST && line.split(|b| *b == b' ').all(is_atom);
     match protocol {
         Protocol::Imap => {
             is_atom(word)
                 && !word.iter().any(|b| b"(){%*\"\\]".contains(b))
                 && word.len() <= LONGEST
         }
-        Protocol::Pop3 | Protocol::Smtp => {
-            word.len() <= LONGEST && word.split(|b| *b == b' ').all(is_atom)
-        }
+        Protocol::Pop3 => is_line(word) && !b"+-.".contains(&word[0]),
+        Protocol::Smtp => is_line(word),
     }
 }
 

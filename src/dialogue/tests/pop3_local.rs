@@ -40,6 +40,14 @@ fn the_list_is_the_providers_with_our_words_about_authentication() {
 }
 
 #[test]
+fn a_capability_that_looks_like_a_reply_is_not_passed_on() {
+    let words = ["+ e", "+OK", "-ERR", ".", "TOP", "UIDL", "EXPIRE NEVER"];
+    let mut client = Client::new(Protocol::Pop3, Some(profile(Protocol::Pop3, &words)));
+    client.forgets();
+    client.asks("CAPA\r\n", LIST);
+}
+
+#[test]
 fn every_name_is_welcome_and_every_refusal_the_same() {
     let mut client = client();
     for (name, password) in [("nobody", "x"), ("alice@example.com", "wrong")] {
