@@ -109,6 +109,9 @@ fn a_person_opens_the_console_sees_every_account_live_and_logs_out() {
     browser.open(&link);
     browser.comes_to_see("h1", "This link is over");
     is_for_everybody(&browser, "link-over");
+    browser.run("document.documentElement.removeAttribute('lang')");
+    let found = browser.violations();
+    assert!(!found.is_empty(), "axe would find something");
 }
 
 #[test]
