@@ -159,6 +159,22 @@ fn an_open_page_says_when_its_session_or_mailwicket_is_over() {
 }
 
 #[test]
+fn an_open_page_follows_reloads_and_tells_of_those_that_were_refused() {
+    let account = &lab().mailbox("console-reload");
+    let wicket = Plan::new().console().account(account).run();
+    let browser = Browser::start(wicket.folder());
+    browser.open(&link(&wicket));
+    browser.comes_to_see("#summary", "1 account, and all is well.");
+    wicket.reload_with("\n[[account]]\naddress = \"second@example.test\"\nprovider = \"lab\"\n");
+    browser.comes_to_see("#summary", "2 accounts; 1 needs somebody.");
+    browser.click("nav a[href='/events']");
+    browser.comes_to_see("#events", "configuration taken up");
+    wicket.reload_with("bogus = 1\n");
+    browser.comes_to_see("#events", "configuration refused");
+    browser.comes_to_see("#events", "unknown key `bogus`");
+}
+
+#[test]
 fn without_a_daemon_or_with_the_console_off_there_is_no_link_and_a_reason() {
     let account = &lab().mailbox("console-off");
     let mut wicket = Plan::new().account(account).lay_out();
