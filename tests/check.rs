@@ -380,8 +380,11 @@ fn presets_fill_in_what_is_not_written() {
         (smtp.host.as_str(), smtp.port, smtp.tls),
         ("smtp.office365.com", 587, UpstreamTls::StartTls)
     );
-    assert_eq!(config.accounts[0].logins, ["alice@contoso.com"]);
-    assert_eq!(config.accounts[0].identity.smtp, "alice@contoso.com");
+    assert_eq!(config.roster.accounts()[0].logins, ["alice@contoso.com"]);
+    assert_eq!(
+        config.roster.accounts()[0].identity.smtp,
+        "alice@contoso.com"
+    );
     assert_eq!(config.timeouts.connect_total.as_secs(), 30);
 
     let google = parsed(

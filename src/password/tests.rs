@@ -4,7 +4,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::UpstreamTls;
-use crate::config::{Endpoint, Flow, Identity, MechanismChoice, Provider, SecretSource};
+use crate::config::{
+    Endpoint, Flow, Identity, MaxUpstream, MechanismChoice, Provider, Roster, SecretSource,
+    Template,
+};
 use crate::vault::Kind;
 
 const ALICE: &str = "alice@contoso.com";
@@ -64,7 +67,7 @@ pub(crate) struct Bench {
     state: TempDir,
     pub(crate) vault: Vault,
     pub(crate) alice: Arc<Account>,
-    accounts: Vec<Arc<Account>>,
+    roster: Roster,
     passwords: Passwords,
 }
 
@@ -75,13 +78,18 @@ impl Bench {
         let vault = Vault::open(state.path(), &key).unwrap();
         let alice = account(ALICE, &[ALICE, "scanner-2"], hashes);
         let nobody = account("bob@contoso.com", &["bob@contoso.com", ""], &[]);
-        let accounts = [alice.clone(), nobody];
-        let passwords = Passwords::build(&accounts, vault.clone(), 10, &Cost::LEAST);
+        let template = Template {
+            pattern: "*@fabrikam.com".into(),
+            provider: alice.provider.clone(),
+            max_upstream: MaxUpstream::default(),
+        };
+        let roster = Roster::new(vec![alice.clone(), nobody], vec![Arc::new(template)]);
+        let passwords = Passwords::build(&roster, vault.clone(), 10, &Cost::LEAST);
         Self {
             state,
             vault,
             alice,
-            accounts: accounts.to_vec(),
+            roster,
             passwords,
         }
     }
@@ -554,7 +562,7 @@ async fn a_thousand_guesses_on_fifty_connections_cost_few_hashes_and_the_right_p
 impl Bench {
     /// What a reload of the configuration does.
     fn reload(&mut self) {
-        let next = self.passwords.renewed(&self.accounts, self.vault.clone());
+        let next = self.passwords.renewed(&self.roster, self.vault.clone());
         self.passwords = next.after(&self.passwords);
     }
 

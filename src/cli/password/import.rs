@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -85,7 +84,8 @@ pub(super) fn import(
         let entry = Entry::parse(line);
         let login = entry.as_ref().map_or("?", |entry| entry.login);
         let done = entry.as_ref().ok_or(Obstacle::Form);
-        let done = done.and_then(|entry| take(vault, config, only, args.name.as_deref(), entry));
+        let done = done
+            .and_then(|entry| take(vault, config, only.as_deref(), args.name.as_deref(), entry));
         match &done {
             Ok(Done::Skipped) => continue,
             Ok(Done::Known { .. }) => {}
@@ -188,13 +188,11 @@ fn restriction(field: &str) -> Option<&'static str> {
 fn take(
     vault: &Vault,
     config: &Config,
-    only: Option<&Arc<Account>>,
+    only: Option<&Account>,
     name: Option<&str>,
     entry: &Entry<'_>,
 ) -> Result<Done, Obstacle> {
-    let is_login = |login: &String| login.eq_ignore_ascii_case(entry.login);
-    let mut accounts = config.accounts.iter();
-    let account = accounts.find(|account| account.logins.iter().any(is_login));
+    let account = config.roster.by_login(entry.login);
     let account = match (account, only) {
         (Some(account), Some(only)) if account.address != only.address => return Ok(Done::Skipped),
         (None, Some(_)) => return Ok(Done::Skipped),
@@ -223,7 +221,7 @@ fn take(
         protocol: None,
         expires: None,
     };
-    password::add(vault, account, named)?;
+    password::add(vault, &account, named)?;
     let account = address.clone();
     Ok(Done::Imported { account, name })
 }
