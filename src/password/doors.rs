@@ -66,7 +66,10 @@ impl Doors {
             // No record has such a name.
             Err(VaultError::Account) => None,
             // Whoever opens it hears of the trouble. The name may be made up all the same, so it is not kept.
-            Err(_) => Some(Arc::new(Door::new(account.clone()))),
+            Err(_) => {
+                let known = self.of(&account.address, &account.provider);
+                known.or_else(|| Some(Arc::new(Door::new(account.clone()))))
+            }
         }
     }
 

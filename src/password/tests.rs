@@ -110,14 +110,7 @@ impl Bench {
         password: &[u8],
         restrict: impl FnOnce(&mut NamedPassword),
     ) {
-        let mut named = NamedPassword {
-            name: name.into(),
-            hash: cheap(password),
-            created: jiff::Timestamp::UNIX_EPOCH,
-            from: Vec::new(),
-            protocol: None,
-            expires: None,
-        };
+        let mut named = self::named(name, password);
         restrict(&mut named);
         add(&self.vault, &self.alice, named).unwrap();
     }
@@ -174,6 +167,17 @@ impl Bench {
 /// Whether `hash` is the hash of `password`.
 pub(crate) fn matches(hash: &str, password: &[u8]) -> bool {
     hash::verify(hash, password)
+}
+
+fn named(name: &str, password: &[u8]) -> NamedPassword {
+    NamedPassword {
+        name: name.into(),
+        hash: cheap(password),
+        created: jiff::Timestamp::UNIX_EPOCH,
+        from: Vec::new(),
+        protocol: None,
+        expires: None,
+    }
 }
 
 fn cheap(password: &[u8]) -> String {
@@ -664,4 +668,5 @@ async fn a_password_that_somebody_has_is_a_failure_like_any_other_under_an_unkno
 }
 
 mod learning;
+mod templates;
 mod uses;
