@@ -75,7 +75,7 @@ impl Checker {
 
 fn whole_domain(text: String, at: &Range<usize>) -> Result<String, Problem> {
     let domain = text.strip_prefix(WHOLE_DOMAIN);
-    match domain.is_some_and(|domain| !domain.contains('*')) {
+    match domain.is_some_and(|domain| !domain.contains(['*', '@'])) {
         true => Ok(text),
         false => {
             let message = format!("`{text}` is neither a mailbox nor a whole domain");
