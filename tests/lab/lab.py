@@ -37,7 +37,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DOMAIN = "example.test"
-SHARED = ["shared", "pool-1", "pool-2"]
+SHARED = ["team", "pool-1", "pool-2"]
 HIDDEN_HOST = "hidden.test"
 PROXY_USER = "scanner"
 PROXY_PASSWORD = "proxy-sesame-9"

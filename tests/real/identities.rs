@@ -29,7 +29,7 @@ fn kept(wicket: &Wicket) -> Vec<String> {
 
 #[test]
 fn a_delegate_opens_a_shared_mailbox_and_sends_under_the_own_name() {
-    let (shared, delegate) = (lab().mailbox("shared"), lab().mailbox("delegate"));
+    let (shared, delegate) = (lab().mailbox("team"), lab().mailbox("delegate"));
     let account = format!(
         "[[account]]\naddress = \"{shared}\"\nprovider = \"lab\"\nauthorize-as = \"{delegate}\"\n\
          logins = [\"desk 7\", \"{shared}\"]\n\
@@ -47,8 +47,8 @@ fn a_delegate_opens_a_shared_mailbox_and_sends_under_the_own_name() {
         shared.clone(),
         "desk 7".to_owned(),
         format!("{delegate}\\{shared}"),
-        format!("{delegate}\\shared"),
-        format!("{delegate}/shared"),
+        format!("{delegate}\\team"),
+        format!("{delegate}/team"),
     ];
     for name in &names {
         for protocol in PROTOCOLS {
@@ -62,7 +62,7 @@ fn a_delegate_opens_a_shared_mailbox_and_sends_under_the_own_name() {
     }
     let stranger = lab().mailbox("stranger");
     for name in [
-        format!("{stranger}\\shared"),
+        format!("{stranger}\\team"),
         format!("{shared}\\delegate"),
         delegate.clone(),
     ] {
