@@ -632,7 +632,7 @@ async fn a_program_that_was_there_before_is_not_locked_out_by_its_neighbour() {
 async fn a_program_that_was_there_before_a_restart_is_not_locked_out_by_others_either() {
     let mut bench = Bench::new(&[&cheap(b"right")]);
     bench.use_at_once(b"right").await;
-    bench.passwords = Passwords::build(&bench.accounts, bench.vault.clone(), 10, &Cost::LEAST);
+    bench.passwords = Passwords::build(&bench.roster, bench.vault.clone(), 10, &Cost::LEAST);
     for last in 1..=6 {
         bench.exhaust(ALICE, &format!("192.0.2.{last}"));
     }
