@@ -124,7 +124,7 @@ pub fn with_service_account(name: &str, plan: Plan) -> Wicket {
     wicket
 }
 
-fn assertions(account: &str) -> u64 {
+pub fn assertions(account: &str) -> u64 {
     lab().token_requests("urn:ietf:params:oauth:grant-type:jwt-bearer", account)
 }
 

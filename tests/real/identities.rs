@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::flows::with_service_account;
+use crate::flows::{assertions, with_service_account};
 use crate::lab::{PROTOCOLS, lab};
 use crate::mail;
 use crate::wicket::{PASSWORD, Plan, Wicket, is_success, is_wrong_password, log_in};
@@ -170,4 +170,20 @@ fn an_application_with_a_secret_opens_the_mailboxes_of_a_domain_that_it_may() {
     // A local password is no permission at the provider.
     let answer = wicket.login("imap", &other, PASSWORD);
     assert!(!is_success(&answer), "{answer}");
+}
+
+#[test]
+fn a_reload_keeps_the_places_and_tokens_of_a_whole_domain() {
+    let account = &lab().mailbox("staff-3");
+    let plan = Plan::new().account(account).whole_domain();
+    let plan = plan.with("max-upstream = { imap = 1 }\n");
+    let mut wicket = with_service_account("reloaded", plan);
+    wicket.start();
+    let _session = wicket.session("imap", account);
+    wicket.reload_with("", "");
+    let answer = wicket.login("imap", account, PASSWORD);
+    assert!(answer.contains("MW-LIMIT"), "{answer}");
+    wicket.reload_with("{ imap = 1 }", "{ imap = 2 }");
+    wicket.logs_in("imap", account);
+    assert_eq!(assertions(account), 1);
 }

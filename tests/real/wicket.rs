@@ -433,6 +433,19 @@ impl Wicket {
         (ports.len() == PROTOCOLS.len()).then_some(ports)
     }
 
+    /// Changes a word of the configuration, and has the daemon read it again.
+    pub fn reload_with(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(&self.config).expect("a configuration");
+        fs::write(&self.config, text.replace(old, new)).expect("written");
+        let taken_up = || self.words().matches("configuration taken up").count();
+        let before = taken_up();
+        let pid = self.daemon.as_ref().expect("a running daemon").process.id();
+        let pid = pid.to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(sent.expect("kill").success());
+        eventually("the reload", || (taken_up() > before).then_some(()));
+    }
+
     /// As a power cut would.
     pub fn kill_9(&mut self) {
         let mut daemon = self.daemon.take().expect("a running daemon");

@@ -230,6 +230,7 @@ fn take(
 mod tests {
     use super::super::tests::{Printed, configured, with_streams};
     use super::*;
+    use crate::config::Surroundings;
     use std::fs;
 
     const BCRYPT: &str = "$2y$05$Tms7POGqKriq90uGtJxGl.32pSHJCVEJtKydN6KN.IS686UQBI9JG";
@@ -306,6 +307,25 @@ mod tests {
         assert!(!out.contains("hunter2") && !words.contains("hunter2"));
         assert_eq!(names(&config, ALICE), ["Scanner-2", "scanner-2"]);
         assert_eq!(names(&config, BOB), [BOB]);
+    }
+
+    #[test]
+    fn a_mailbox_of_a_whole_domain_is_there_from_its_first_hash_on() {
+        let (folder, _) = configured();
+        let path = folder.path().join("mailwicket.toml");
+        let text = "[provider.app]\npreset = 'microsoft'\ntenant = 'contoso.com'\nflow = 'client-credentials'\n\
+                    client-id = '11111111-2222-3333-4444-555555555555'\nclient-secret = 's3cret'\n\
+                    [[account]]\naddress = '*@contoso.com'\nprovider = 'app'\n";
+        let around = Surroundings::of_process().with_state_dir(Some(&folder.path().join("state")));
+        let config = Config::parse_in(text, &path, &around).unwrap();
+        let vault = Vault::open(&config.state_dir, &config.vault_key).unwrap();
+        assert!(password::mailboxes(&config.roster, &vault).is_empty());
+        let lines = format!("Bob@contoso.com:{BCRYPT}\nbob@fabrikam.com:{BCRYPT}\n");
+        let ((out, _), left) = run(&config, lines.as_bytes(), [None, None]);
+        assert_eq!(left, 1, "{out}");
+        let mailboxes = password::mailboxes(&config.roster, &vault);
+        assert_eq!(mailboxes.len(), 1);
+        assert_eq!(mailboxes[0].address, BOB);
     }
 
     #[test]
