@@ -376,10 +376,10 @@ fn a_whole_domain_is_added_listed_and_removed() {
 #[test]
 fn several_problems_are_listed_at_once_in_the_order_of_the_file() {
     let out = refusal(
-        "bogus = 1\n[log]\nlevel = 5\n[provider.p]\npreset = 'google'\nclient-id = 'x'\nscopes = [1, 'a', 2]\n\
+        "bogus = 1\n[log]\nlevel = 5\n[provider.p]\npreset = 'google'\nclient-id = 'x'\nscopes = [1, 'https://mail.google.com/', 2]\n\
          [[account]]\naddress = 'a'\nprovider = 'q'\n",
     );
-    let places = ["1:1", "3:9", "7:11", "7:19", "9:11", "10:12"];
+    let places = ["1:1", "3:9", "7:11", "7:42", "9:11", "10:12"];
     let found: Vec<_> = places
         .iter()
         .map(|place| out.find(&format!(".toml:{place}\n")))
