@@ -30,8 +30,9 @@ pub use watch::{Ending, Event, Notice, Sight, Trouble, Watch};
 
 /// How often the accounts are looked at: whoever has to act hears of it within five seconds.
 const LOOK: Duration = Duration::from_secs(2);
-/// The least time between two looks, as a multiple of what one takes: with very many accounts it is not done all the time.
+/// The time between two looks, as a multiple of what one takes: with very many accounts it is not done all the time. Within bounds.
 const LOOK_SHARE: u32 = 20;
+const LOOK_AT_LAST: Duration = Duration::from_secs(10);
 /// How often files are read to see when they end, which is a matter of days.
 const READ_AGAIN: Duration = Duration::from_secs(60);
 /// How long after a delivery that failed it is tried again.
@@ -104,7 +105,7 @@ impl Notifier {
             let (sources, messenger) = (sources.borrow().clone(), messenger.borrow().clone());
             let begun = Instant::now();
             let sight = self.look(&sources).await;
-            rest = LOOK.max(begun.elapsed() * LOOK_SHARE);
+            rest = (begun.elapsed() * LOOK_SHARE).clamp(LOOK, LOOK_AT_LAST);
             if let Some(sight) = sight {
                 self.log(&sight);
                 self.tell(&sight, &*messenger).await;
