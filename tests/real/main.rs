@@ -8,6 +8,7 @@ mod doctor;
 mod egress;
 mod fail2ban;
 mod flows;
+mod identities;
 mod lab;
 mod lan;
 mod learning;

@@ -26,6 +26,8 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(20);
 /// What differs between the tests.
 pub struct Plan {
     accounts: Vec<String>,
+    /// The accounts have no tables of their own, but one for their domain.
+    is_whole_domain: bool,
     way: &'static str,
     ports: Ports,
     provider: String,
@@ -43,6 +45,7 @@ impl Plan {
     pub fn new() -> Self {
         Self {
             accounts: Vec::new(),
+            is_whole_domain: false,
             way: "implicit",
             ports: lab().ports("implicit"),
             provider: "client-id = \"native-public\"\n".to_owned(),
@@ -71,6 +74,12 @@ impl Plan {
 
     pub fn account(mut self, address: &str) -> Self {
         self.accounts.push(address.to_owned());
+        self
+    }
+
+    /// One table for the domain in place of one for each account.
+    pub fn whole_domain(mut self) -> Self {
+        self.is_whole_domain = true;
         self
     }
 
@@ -177,7 +186,12 @@ impl Plan {
             let keys = format!("{table}\n{}\n{smtp}", self.listeners);
             writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{keys}").expect("a string");
         }
-        for account in &self.accounts {
+        let domain = format!("*@{}", lab.fact("domain"));
+        let tables = match self.is_whole_domain {
+            true => std::slice::from_ref(&domain),
+            false => &self.accounts,
+        };
+        for account in tables {
             let table = format!("address = \"{account}\"\nprovider = \"lab\"");
             writeln!(text, "\n[[account]]\n{table}").expect("a string");
         }
@@ -244,7 +258,7 @@ impl Wicket {
         command.output().expect("the binary runs")
     }
 
-    fn add_password(&self, account: &str) {
+    pub fn add_password(&self, account: &str) {
         let mut command = self.binary();
         command.args(["password", "add", account, "--name", "test", "--stdin"]);
         command.stdin(Stdio::piped());
@@ -417,6 +431,19 @@ impl Wicket {
         assert!(ended.is_none(), "mailwicket run ended: {words}");
         let ports: BTreeMap<_, _> = words.lines().filter_map(listening).collect();
         (ports.len() == PROTOCOLS.len()).then_some(ports)
+    }
+
+    /// Changes a word of the configuration, and has the daemon read it again.
+    pub fn reload_with(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(&self.config).expect("a configuration");
+        fs::write(&self.config, text.replace(old, new)).expect("written");
+        let taken_up = || self.words().matches("configuration taken up").count();
+        let before = taken_up();
+        let pid = self.daemon.as_ref().expect("a running daemon").process.id();
+        let pid = pid.to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(sent.expect("kill").success());
+        eventually("the reload", || (taken_up() > before).then_some(()));
     }
 
     /// As a power cut would.

@@ -11,6 +11,7 @@ mod network;
 mod provider;
 mod scope;
 mod settings;
+mod template;
 mod url;
 mod value;
 
@@ -74,8 +75,8 @@ impl Checker {
         let ca_names = self.ca_names(file.ca);
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
-        let accounts = self.accounts(file.account, &providers);
-        let listeners = self.listeners(file.listener, &providers, &accounts, console.as_ref());
+        let roster = self.roster(file.account, &providers);
+        let listeners = self.listeners(file.listener, &providers, &roster, console.as_ref());
         let timeouts = self.timeouts(file.timeouts);
         let limits = self.limits(file.limits);
         let log = self.log(file.log);
@@ -87,7 +88,7 @@ impl Checker {
             ca_names,
             providers: providers.into_values().flatten().collect(),
             listeners,
-            accounts,
+            roster,
             timeouts,
             limits,
             log,

@@ -196,12 +196,9 @@ impl Files {
 
 fn providers(sources: &Sources) -> Vec<Arc<Provider>> {
     let mut providers: Vec<Arc<Provider>> = Vec::new();
-    for account in &sources.accounts {
-        if providers
-            .iter()
-            .all(|known| known.name != account.provider.name)
-        {
-            providers.push(Arc::clone(&account.provider));
+    for provider in sources.roster.providers() {
+        if providers.iter().all(|known| known.name != provider.name) {
+            providers.push(Arc::clone(provider));
         }
     }
     providers

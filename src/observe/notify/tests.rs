@@ -80,7 +80,7 @@ impl House {
         let at = [(first, &counters[0]), (second, &counters[1])];
         let sources = watch::Sender::new(Arc::new(Sources {
             tokens: Some(Tokens::new(vault.clone(), Duration::from_secs(1))),
-            accounts: config.accounts.clone(),
+            roster: config.roster.clone(),
             listeners: at
                 .map(|(at, counters)| (config.listeners[0].clone(), at, counters.clone()))
                 .into(),
@@ -108,7 +108,7 @@ impl House {
 
     /// A first grant, whose sign-in ends in half an hour if it is not renewed.
     fn grant(&self) -> Grant {
-        let provider = &self.config.accounts[0].provider;
+        let provider = &self.config.roster.accounts()[0].provider;
         Grant::new(provider, &answer(1800), Timestamp::now())
     }
 

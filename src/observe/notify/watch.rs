@@ -183,8 +183,6 @@ impl Watch {
 
     /// What people have heard of and is no more. Of an account that is no more there is nothing to tell.
     fn over(&mut self, now: Timestamp, sight: &Sight) -> Vec<Notice> {
-        self.troubles
-            .retain(|subject, _| sight.accounts.contains(subject));
         let mut over = Vec::new();
         for (subject, told) in &mut self.troubles {
             let is_gone = !sight.goes_on(subject, told);
@@ -193,16 +191,17 @@ impl Watch {
                 over.push(subject.clone());
             }
         }
-        let notice = |subject: String| {
-            self.troubles.remove(&subject);
-            Notice {
-                event: Event::Over,
-                subject,
-                state: "ok".to_owned(),
-                at: now,
-                reason: String::new(),
-                remedy: String::new(),
-            }
+        for subject in &over {
+            self.troubles.remove(subject);
+        }
+        over.retain(|subject| sight.accounts.contains(subject));
+        let notice = |subject| Notice {
+            event: Event::Over,
+            subject,
+            state: "ok".to_owned(),
+            at: now,
+            reason: String::new(),
+            remedy: String::new(),
         };
         over.into_iter().map(notice).collect()
     }
