@@ -117,6 +117,11 @@ fn every_problem_is_cited_with_its_place() {
         ("state-dir = ", "1:13", "error: "),
         ("state-dir = 'x'\nstate-dir = 'y'", "2:1", "duplicate key"),
         ("[console]\nlisten = '0.0.0.0:8047'", "2:10", "other machines"),
+        ("[console]\nlisten = '0.0.0.0:8047'\nallow-from = []", "3:14", "names no address"),
+        ("[console]\nlisten = '0.0.0.0:8047'\nallow-from = ['0.0.0.0/0']", "3:15", "too wide"),
+        ("[console]\nallow-from = ['10.0.0.0/8']", "2:14", "of no use with a console on loopback"),
+        ("[console]\nlisten = '[::1]:8047'\ncertificate = { file = 'x.pem' }", "3:15", "of no use with a console on loopback"),
+        ("[console]\nlisten = '0.0.0.0:8047'\nallow-from = '10.0.0.1'\ncertificate = {}", "4:15", "`file` is missing"),
         ("[vault]\nkey = 'abc'", "2:7", "must not stand in the configuration"),
         ("[vault]\nkey = { file = 'a', env = 'b' }", "2:7", "needs one source, not 2"),
         ("[vault]\nstore = { postgres = 'x' }", "2:9", "not in this version yet"),
@@ -371,10 +376,10 @@ fn a_whole_domain_is_added_listed_and_removed() {
 #[test]
 fn several_problems_are_listed_at_once_in_the_order_of_the_file() {
     let out = refusal(
-        "bogus = 1\n[log]\nlevel = 5\n[provider.p]\npreset = 'google'\nclient-id = 'x'\nscopes = [1, 'a', 2]\n\
+        "bogus = 1\n[log]\nlevel = 5\n[provider.p]\npreset = 'google'\nclient-id = 'x'\nscopes = [1, 'https://mail.google.com/', 2]\n\
          [[account]]\naddress = 'a'\nprovider = 'q'\n",
     );
-    let places = ["1:1", "3:9", "7:11", "7:19", "9:11", "10:12"];
+    let places = ["1:1", "3:9", "7:11", "7:42", "9:11", "10:12"];
     let found: Vec<_> = places
         .iter()
         .map(|place| out.find(&format!(".toml:{place}\n")))

@@ -52,6 +52,7 @@ async fn ask(config: &Config) -> Result<Status, Box<dyn std::error::Error>> {
         tokens: Some(Tokens::new(vault, config.timeouts.token)),
         roster: config.roster.clone(),
         listeners: Vec::new(),
+        console_certificate: None,
     };
     Ok(Status {
         running: false,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::Counters;
+use super::recent::{Login, Outcome};
 use crate::failure::{Cause, Failure};
 use crate::password::THROTTLED;
 use crate::protocol::Protocol;
@@ -67,7 +68,7 @@ impl LoginLine {
     /// The provider said yes.
     pub fn succeeded(mut self) {
         self.is_open = false;
-        self.write("ok", OK, Stage::Login, None);
+        self.write(Outcome::Ok, OK, Stage::Login, None);
     }
 
     /// The mail program is told so.
@@ -76,7 +77,7 @@ impl LoginLine {
         match failure.cause {
             Cause::Password => self.refused(failure.log_code()),
             _ => self.write(
-                "failed",
+                Outcome::Failed,
                 failure.log_code(),
                 failure.stage,
                 Some(&failure.detail),
@@ -87,7 +88,7 @@ impl LoginLine {
     /// Login and password do not fit together. What of them was wrong, nobody reads here.
     fn refused(&self, code: &'static str) {
         self.counters.refused(code == THROTTLED);
-        self.write("refused", code, Stage::Password, None);
+        self.write(Outcome::Refused, code, Stage::Password, None);
     }
 
     /// It came to no end, and that is nobody's wrong password.
@@ -96,21 +97,32 @@ impl LoginLine {
             Some(_) => Stage::Login,
             None => Stage::Password,
         };
-        self.write("failed", ABORTED, stage, Some(detail));
+        self.write(Outcome::Failed, ABORTED, stage, Some(detail));
     }
 
-    fn write(&self, outcome: &str, code: &str, stage: Stage, detail: Option<&str>) {
+    fn write(&self, outcome: Outcome, code: &'static str, stage: Stage, detail: Option<&str>) {
         let Self {
             protocol, source, ..
         } = self;
         let source_address = source.ip().to_canonical();
-        let account = self.account.as_deref().unwrap_or("-");
+        let told = Login {
+            outcome,
+            protocol: *protocol,
+            source: source_address,
+            login: self.login.clone(),
+            code: (code != OK).then_some(code),
+            stage,
+            detail: detail.map(str::to_owned),
+        };
+        let account = self.account.as_deref();
+        self.counters.recent().login(account, told);
+        let account = account.unwrap_or("-");
         macro_rules! line {
             ($level:ident) => {
                 tracing::event!(
                     target: TARGET,
                     tracing::Level::$level,
-                    outcome,
+                    outcome = outcome.word(),
                     code,
                     protocol = protocol.word(),
                     source = %source_address,
@@ -125,7 +137,7 @@ impl LoginLine {
             };
         }
         match outcome {
-            "ok" => line!(INFO),
+            Outcome::Ok => line!(INFO),
             _ => line!(WARN),
         }
     }

@@ -38,6 +38,7 @@ pub struct Plan {
     hosts: Option<&'static str>,
     host: String,
     token_url: String,
+    console: &'static str,
 }
 
 impl Plan {
@@ -55,6 +56,7 @@ impl Plan {
             hosts: None,
             host: "localhost".to_owned(),
             token_url: lab().fact("token_url").to_owned(),
+            console: "off",
         }
     }
 
@@ -113,6 +115,12 @@ impl Plan {
         self
     }
 
+    /// With a web console.
+    pub fn console(mut self) -> Self {
+        self.console = "127.0.0.1:0";
+        self
+    }
+
     /// The hosts file that the daemon sees.
     pub fn hosts(mut self, text: &'static str) -> Self {
         self.hosts = Some(text);
@@ -160,8 +168,9 @@ impl Plan {
     fn text(&self) -> String {
         let lab = lab();
         let mut text = format!(
-            "state-dir = \"state\"\n\n[console]\nlisten = \"off\"\n\n[provider.lab]\n{}\
+            "state-dir = \"state\"\n\n[console]\nlisten = \"{}\"\n\n[provider.lab]\n{}\
              authorize-url = \"{}\"\ntoken-url = \"{}\"\nca-file = \"{}\"\n",
+            self.console,
             self.provider,
             lab.fact("authorize_url"),
             self.token_url,
@@ -433,17 +442,33 @@ impl Wicket {
         (ports.len() == PROTOCOLS.len()).then_some(ports)
     }
 
-    /// Changes a word of the configuration, and has the daemon read it again.
+    /// Changes a word of the configuration, and has the daemon take it up.
     pub fn reload_with(&self, old: &str, new: &str) {
         let text = fs::read_to_string(&self.config).expect("a configuration");
         fs::write(&self.config, text.replace(old, new)).expect("written");
         let taken_up = || self.words().matches("configuration taken up").count();
         let before = taken_up();
-        let pid = self.daemon.as_ref().expect("a running daemon").process.id();
-        let pid = pid.to_string();
-        let sent = Command::new("kill").args(["-HUP", &pid]).status();
-        assert!(sent.expect("kill").success());
+        self.hang_up();
         eventually("the reload", || (taken_up() > before).then_some(()));
+    }
+
+    /// Writes more to the end of the configuration, and has the daemon read it again.
+    pub fn reload_with_more(&self, more: &str) {
+        let mut file = fs::File::options().append(true).open(&self.config);
+        let file = file.as_mut().expect("the configuration");
+        file.write_all(more.as_bytes()).expect("written");
+        self.hang_up();
+    }
+
+    fn hang_up(&self) {
+        let daemon = self.daemon.as_ref().expect("a running daemon");
+        let pid = daemon.process.id().to_string();
+        succeeds(Command::new("kill").args(["-HUP", &pid]));
+    }
+
+    /// As a service manager does.
+    pub fn stop(&mut self) {
+        self.daemon.take().expect("a running daemon").stop();
     }
 
     /// As a power cut would.

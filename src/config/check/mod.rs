@@ -76,7 +76,12 @@ impl Checker {
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
         let roster = self.roster(file.account, &providers);
-        let listeners = self.listeners(file.listener, &providers, &roster, console.as_ref());
+        let listeners = self.listeners(
+            file.listener,
+            &providers,
+            &roster,
+            console.as_ref().map(|console| console.listen),
+        );
         let timeouts = self.timeouts(file.timeouts);
         let limits = self.limits(file.limits);
         let log = self.log(file.log);
@@ -84,7 +89,7 @@ impl Checker {
             path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             state_dir: state_dir?,
             vault_key,
-            console: console.map(Spanned::into_inner),
+            console,
             ca_names,
             providers: providers.into_values().flatten().collect(),
             listeners,
@@ -93,6 +98,7 @@ impl Checker {
             limits,
             log,
             notify,
+            around: around.clone(),
         })
     }
 

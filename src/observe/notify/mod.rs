@@ -19,6 +19,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Recent;
 use crate::config::{CertificateFiles, Provider};
 use crate::failure::Cause;
 use crate::status::{AccountLine, Sources, Status};
@@ -46,9 +47,10 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 pub struct Notifier {
     /// What people have heard.
     told: Watch,
-    /// What is in the log, which needs no delivery.
+    /// What is in the log and on the console, which need no delivery.
     logged: Watch,
     kept: PathBuf,
+    recent: Recent,
     files: Option<Files>,
     /// After a delivery that failed.
     try_again: Option<Instant>,
@@ -66,11 +68,11 @@ struct Files {
 
 impl Notifier {
     /// Goes on where the last run stopped. A file that cannot be read costs no more than a notice that people have heard already.
-    pub fn new(state_dir: &Path) -> Self {
-        Self::at(state_dir, Box::new(Timestamp::now))
+    pub fn new(state_dir: &Path, recent: Recent) -> Self {
+        Self::at(state_dir, recent, Box::new(Timestamp::now))
     }
 
-    fn at(state_dir: &Path, clock: Clock) -> Self {
+    fn at(state_dir: &Path, recent: Recent, clock: Clock) -> Self {
         let kept = state_dir.join(KEPT);
         let told = match std::fs::read(&kept) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
@@ -83,6 +85,7 @@ impl Notifier {
             logged: told.clone(),
             told,
             kept,
+            recent,
             files: None,
             try_again: None,
             clock,
@@ -142,6 +145,7 @@ impl Notifier {
 
     fn log(&mut self, sight: &Sight) {
         for notice in self.logged.look((self.clock)(), sight) {
+            self.recent.notice(&notice);
             match notice.event {
                 Event::Over => tracing::info!(subject = notice.subject, "{}", notice.text()),
                 _ => tracing::warn!(subject = notice.subject, "{}", notice.text()),
@@ -184,10 +188,8 @@ impl Notifier {
 
 impl Files {
     fn read(of: Arc<Sources>) -> Self {
-        let providers = providers(&of);
-        let endings = providers.iter().flat_map(|provider| endings(provider));
         Self {
-            endings: endings.chain(shown_endings(&of)).collect(),
+            endings: file_endings(&of),
             read: Instant::now(),
             of,
         }
@@ -202,6 +204,20 @@ fn providers(sources: &Sources) -> Vec<Arc<Provider>> {
         }
     }
     providers
+}
+
+/// What will end on a known day: secrets, certificates, sign-ins. Reads certificates, so it may block for a moment.
+pub fn all_endings(sources: &Sources, status: &Status) -> Vec<Ending> {
+    let mut endings = file_endings(sources);
+    endings.extend(sign_in_endings(status, Timestamp::now()));
+    endings
+}
+
+/// Those of them that stand in files and in the configuration.
+fn file_endings(sources: &Sources) -> Vec<Ending> {
+    let providers = providers(sources);
+    let of_providers = providers.iter().flat_map(|provider| endings(provider));
+    of_providers.chain(shown_endings(sources)).collect()
 }
 
 /// What is wrong with an account.
@@ -270,6 +286,7 @@ fn shown_endings(sources: &Sources) -> Vec<Ending> {
         .listeners
         .iter()
         .filter_map(|(listener, ..)| listener.certificate.as_ref())
+        .chain(&sources.console_certificate)
         .map(|files| (files.chain.clone(), files))
         .collect();
     let provider = tls::provider();

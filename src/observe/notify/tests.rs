@@ -84,12 +84,13 @@ impl House {
             listeners: at
                 .map(|(at, counters)| (config.listeners[0].clone(), at, counters.clone()))
                 .into(),
+            console_certificate: None,
         }));
         let people = Arc::<People>::default();
         let (begun, wall) = (Instant::now(), Timestamp::now());
         let clock = move || wall + begun.elapsed() * 60;
         let stop = CancellationToken::new();
-        let notifier = Notifier::at(&config.state_dir, Box::new(clock)).run(
+        let notifier = Notifier::at(&config.state_dir, Recent::default(), Box::new(clock)).run(
             sources.subscribe(),
             watch::Sender::new(Arc::clone(&people)).subscribe(),
             stop.clone(),
