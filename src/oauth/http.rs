@@ -450,10 +450,11 @@ pub fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
+/// Host and port; a user name and a password before them are nobody's business.
 fn host(uri: &Uri) -> String {
-    uri.authority()
-        .map(|authority| printable(authority.as_str(), 200))
-        .unwrap_or_default()
+    let host = uri.host().unwrap_or_default();
+    let port = uri.port().map(|port| format!(":{port}"));
+    printable(&(host.to_owned() + &port.unwrap_or_default()), 200)
 }
 
 /// The cause at the bottom of an error, which is the one that says something.
@@ -484,6 +485,17 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().expect("header")))
             .collect()
+    }
+
+    #[test]
+    fn a_host_is_named_without_the_user_and_password_before_it() {
+        let named = |uri: &'static str| host(&Uri::from_static(uri));
+        assert_eq!(
+            named("https://user:s3cret@a.example:8443/x"),
+            "a.example:8443"
+        );
+        assert_eq!(named("http://s3cret@[::1]:1/"), "[::1]:1");
+        assert_eq!(named("https://a.example/x"), "a.example");
     }
 
     #[test]

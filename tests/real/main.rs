@@ -16,6 +16,7 @@ mod lan;
 mod learning;
 mod local_tls;
 mod mail;
+mod notices;
 mod proxies;
 mod revoke;
 mod secrecy;
