@@ -217,11 +217,16 @@ impl OAuth {
     pub fn new(provider: Arc<Provider>, limit: Duration) -> Result<Self, TlsError> {
         let tls = crate::tls::upstream(provider.ca_file.as_deref())?;
         let http = HttpClient::new(&tls, provider.egress.clone(), limit);
-        Ok(Self {
+        Ok(Self::over(provider, http))
+    }
+
+    /// A client for `provider` that speaks by `http`.
+    pub(crate) fn over(provider: Arc<Provider>, http: HttpClient) -> Self {
+        Self {
             provider,
             http,
             metadata: Mutex::default(),
-        })
+        }
     }
 
     /// The registration it speaks for.

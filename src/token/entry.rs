@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::AccessToken;
 use super::grant::Grant;
-use super::keeper::luck;
 use super::life::{Brake, Life, State, Step, Trouble, Upkeep};
+use super::world::World;
 use crate::config::Account;
 use crate::failure::{Cause, Failure};
 use crate::oauth::OAuthError;
@@ -32,6 +32,7 @@ pub(super) struct Entry {
     pub(super) is_writing: bool,
     pub(super) used_at: Timestamp,
     pub(super) luck: f64,
+    world: Arc<dyn World>,
 }
 
 /// What somebody wants.
@@ -53,7 +54,7 @@ pub(super) enum Decision {
 
 impl Entry {
     /// Before the vault was looked at.
-    pub(super) fn new(started: Timestamp) -> Self {
+    pub(super) fn new(started: Timestamp, world: Arc<dyn World>) -> Self {
         Self {
             is_loaded: false,
             revision: None,
@@ -63,7 +64,8 @@ impl Entry {
             is_ambiguous: false,
             is_writing: false,
             used_at: started,
-            luck: luck(),
+            luck: world.luck(),
+            world,
         }
     }
 
@@ -97,18 +99,18 @@ impl Entry {
             };
         }
         self.grant = grant.map(Arc::new);
-        self.luck = luck();
+        self.luck = self.world.luck();
     }
 
     /// Takes up a grant that was just made.
     pub(super) fn take(&mut self, grant: Grant) {
         self.grant = Some(Arc::new(grant));
-        (self.is_ambiguous, self.luck) = (false, luck());
+        (self.is_ambiguous, self.luck) = (false, self.world.luck());
     }
 
     pub(super) fn granted(&self, answer: &Answer, sent: Timestamp, account: &Account) -> Grant {
         let mut healthy = self.life.clone();
-        healthy.succeeded(Timestamp::now());
+        healthy.succeeded(self.world.now());
         match &self.grant {
             Some(grant) => grant.renewed(answer, sent),
             None => Grant::new(&account.provider, answer, sent),
@@ -210,7 +212,7 @@ impl Entry {
         brake: &Brake,
         account: &Account,
     ) -> Result<AccessToken, Failure> {
-        let now = Timestamp::now();
+        let now = self.world.now();
         match (need, self.living_token(now)) {
             (Need::Login, Some(token)) => Ok(token),
             _ => Err(self.refusal(need, now, brake, account)),

@@ -9,6 +9,7 @@ pub mod life;
 mod renewal;
 mod status;
 mod upkeep;
+mod world;
 
 use std::fmt;
 

@@ -872,6 +872,7 @@ fn the_status_is_json_for_scripts() {
         &Life::new(State::NeedsConsent, Timestamp::UNIX_EPOCH),
         None,
         None,
+        Timestamp::UNIX_EPOCH,
     );
     let json = serde_json::to_value(&status).expect("json");
     assert_eq!(json["state"], "needs-consent");
