@@ -222,7 +222,7 @@ impl Entry {
     fn refusal(&self, need: &Need, now: Timestamp, brake: &Brake, account: &Account) -> Failure {
         let is_healthy = self.life.state == State::Ok;
         if let (true, Some(trouble)) = (is_healthy, brake.trouble(now)) {
-            return failure(state_of(trouble.class), &trouble.reason, &trouble.remedy);
+            return failure(trouble.class.into(), &trouble.reason, &trouble.remedy);
         }
         if matches!(need, Need::Instead(_)) && is_healthy && self.life.was_just_forced(now) {
             return just_renewed();
@@ -272,14 +272,6 @@ fn never_authorised(foreign: Option<String>, since: Timestamp, account: &Account
     };
     life.remedy = format!("Run: mailwicket authorize {}", account.address);
     life
-}
-
-const fn state_of(class: Class) -> State {
-    match class {
-        Class::Consent => State::NeedsConsent,
-        Class::Config => State::ConfigError,
-        Class::Retry => State::Retrying,
-    }
 }
 
 fn failure(state: State, reason: &str, remedy: &str) -> Failure {

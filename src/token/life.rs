@@ -38,6 +38,8 @@ const KEEP_ALIVE_SPREAD: Duration = Duration::from_secs(12 * 3600);
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 /// While one request probes an endpoint that failed, others of the same registration stay back this long at most.
 const PROBE: Duration = Duration::from_secs(10);
+/// A request that finds the endpoint broken may have itself to blame. So many accounts in a row have not.
+const DOUBTS: usize = 3;
 
 /// How an account stands with its provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,6 +72,16 @@ impl State {
     /// Whether asking the provider makes any sense before a person did something.
     const fn may_heal_by_itself(self) -> bool {
         matches!(self, Self::Ok | Self::Retrying | Self::ConfigError)
+    }
+}
+
+impl From<Class> for State {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Consent => Self::NeedsConsent,
+            Class::Config => Self::ConfigError,
+            Class::Retry => Self::Retrying,
+        }
     }
 }
 
@@ -292,12 +304,7 @@ impl Life {
     /// The provider gave none. True if that changes the state.
     pub fn failed(&mut self, now: Timestamp, trouble: &Trouble, luck: f64) -> bool {
         self.backoff.failed(now, trouble, luck);
-        let state = match trouble.class {
-            Class::Consent => State::NeedsConsent,
-            Class::Config => State::ConfigError,
-            Class::Retry => State::Retrying,
-        };
-        self.enter(state, now, &trouble.reason, &trouble.remedy)
+        self.enter(trouble.class.into(), now, &trouble.reason, &trouble.remedy)
     }
 
     /// The configuration was looked at by a person: asking again may help by now. What the provider asked for is kept.
@@ -366,6 +373,10 @@ impl Upkeep {
 pub struct Brake {
     backoff: Backoff,
     trouble: Option<Trouble>,
+    /// Since when there is trouble.
+    since: Timestamp,
+    /// The accounts that found the endpoint broken since it last answered as it should.
+    doubts: Vec<String>,
 }
 
 impl Brake {
@@ -396,7 +407,34 @@ impl Brake {
     /// A request met trouble that concerns every account.
     pub fn failed(&mut self, now: Timestamp, trouble: &Trouble, luck: f64) {
         self.backoff.failed(now, trouble, luck);
+        if self.trouble.is_none() {
+            self.since = now;
+        }
         self.trouble = Some(trouble.clone());
+    }
+
+    /// A request of `account` found the endpoint broken. If others did so before, it concerns every account.
+    pub fn doubted(&mut self, account: &str, now: Timestamp, trouble: &Trouble, luck: f64) {
+        if !self.doubts.iter().any(|known| known == account) && self.doubts.len() < DOUBTS {
+            self.doubts.push(account.to_owned());
+        }
+        if self.trouble.is_some() || self.doubts.len() == DOUBTS {
+            self.failed(now, trouble, luck);
+        }
+    }
+
+    /// How an account stands that needs a token and is held back by this.
+    pub fn as_life(&self) -> Option<Life> {
+        let trouble = self.trouble.as_ref()?;
+        let mut life = Life::new(State::Ok, self.since);
+        life.enter(
+            trouble.class.into(),
+            self.since,
+            &trouble.reason,
+            &trouble.remedy,
+        );
+        life.backoff = self.backoff.clone();
+        Some(life)
     }
 
     /// See [`Life::reconsidered`]. One request still goes first.

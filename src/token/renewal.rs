@@ -141,14 +141,15 @@ impl Tokens {
     ) -> Result<AccessToken, Failure> {
         let trouble = slot.entry().trouble(&error, &slot.account);
         let concerns_all = error.concerns_all_accounts() && !is_about_one_mailbox(slot, &error);
-        let is_answer = error.is_answer();
         {
+            let (now, luck) = (self.now(), self.inner.world.luck());
             let mut brake = lock(&registration.brake);
             if concerns_all {
-                brake.failed(self.now(), &trouble, self.inner.world.luck());
-            } else if is_answer {
-                // What was lost on the way, or broke at the other end, says nothing of what the brake is for.
+                brake.failed(now, &trouble, luck);
+            } else if error.is_answer() {
                 brake.release();
+            } else {
+                brake.doubted(&slot.account.address, now, &trouble, luck);
             }
         }
         let outcome = self.failed(slot, registration, need, trouble);

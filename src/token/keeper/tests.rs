@@ -1,15 +1,14 @@
-use std::path::Path;
-
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::*;
-use crate::config::{Flow, Identity, SecretSource};
+use crate::config::{Flow, SecretSource};
 use crate::oauth::response::Answer;
 use crate::oauth::testing::{Endpoint, Reply, provider};
 use crate::token::life::{Life, State};
+use crate::token::testing::{account_of, open};
 
 const LIMIT: Duration = Duration::from_secs(3);
 const ALICE: &str = "alice@example.com";
@@ -34,32 +33,12 @@ fn account_at(url: &Url, address: &str, change: impl FnOnce(&mut Provider)) -> A
     account_of(&Arc::new(provider), address)
 }
 
-fn account_of(provider: &Arc<Provider>, address: &str) -> Arc<Account> {
-    Arc::new(Account {
-        address: address.into(),
-        provider: provider.clone(),
-        logins: vec![address.into()],
-        identity: Identity {
-            imap: address.into(),
-            pop3: address.into(),
-            smtp: address.into(),
-        },
-        authorize_as: None,
-        max_upstream: crate::config::MaxUpstream::default(),
-        password_hashes: Vec::new(),
-    })
-}
-
 /// A vault, an endpoint, and an account whose grant was made so long ago.
 struct Bench {
     folder: TempDir,
     endpoint: Endpoint,
     account: Arc<Account>,
     tokens: Tokens,
-}
-
-fn open(folder: &Path) -> Vault {
-    Vault::open(folder, &SecretSource::File(folder.join("vault.key"))).expect("vault")
 }
 
 impl Bench {
@@ -932,4 +911,19 @@ async fn nothing_secret_is_logged_at_the_most_verbose_level() {
     let log = String::from_utf8_lossy(&logged.0.lock().expect("log")).into_owned();
     assert!(log.contains("TRACE"), "it was verbose");
     assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_loses_every_answer_is_not_asked_for_each_account() {
+    let endpoint = Endpoint::replying(vec![Reply::json(500, "")]).await;
+    let mut registration = provider(&endpoint.url);
+    registration.flow = Flow::ClientCredentials;
+    let registration = Arc::new(registration);
+    let bench = Bench::without_grant(endpoint, account_of(&registration, ALICE));
+    for n in 0..20 {
+        let account = account_of(&registration, &format!("{n}@example.com"));
+        let outcome = bench.tokens.obtain(&account, Need::Login).await;
+        assert_eq!(outcome.expect_err("down").cause, Cause::Token);
+    }
+    assert_eq!(bench.endpoint.hits(), 3);
 }

@@ -415,3 +415,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_endpoint_that_is_broken_for_three_accounts_in_a_row_is_broken_for_all() {
+    let mut brake = off();
+    let broken = trouble(Class::Retry);
+    for _ in 0..10 {
+        brake.doubted("alice", at(0), &broken, 0.0);
+        brake.doubted("bob", at(0), &broken, 0.0);
+    }
+    assert!(brake.is_off(at(0)), "two accounts may be ill themselves");
+    brake.release();
+    brake.doubted("carol", at(0), &broken, 0.0);
+    assert!(brake.is_off(at(0)), "in a row");
+    brake.doubted("alice", at(0), &broken, 0.0);
+    brake.doubted("bob", at(0), &broken, 0.0);
+    assert!(!brake.is_off(at(0)));
+    assert!(brake.admit(at(1)) && !brake.admit(at(1)), "one goes first");
+    brake.doubted("alice", at(2), &broken, 1.0);
+    assert!(!brake.is_off(at(3)), "and decides for all");
+}
