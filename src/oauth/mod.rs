@@ -107,6 +107,7 @@ impl OAuthError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Http(error) => error.retry_after(),
+            Self::Refused(answer) => catalogue::meaning(answer).pause,
             _ => None,
         }
     }
@@ -123,14 +124,17 @@ impl OAuthError {
     /// Whether every account of the same registration would hear the same. A slow or broken answer need not mean that.
     pub fn concerns_all_accounts(&self) -> bool {
         match self {
-            Self::Refused(answer) => matches!(
-                answer.error.as_str(),
-                "invalid_client"
-                    | "unauthorized_client"
-                    | "deleted_client"
-                    | "temporarily_unavailable"
-                    | "slow_down"
-            ),
+            Self::Refused(answer) => {
+                let is_of_the_client = matches!(
+                    answer.error.as_str(),
+                    "invalid_client"
+                        | "unauthorized_client"
+                        | "deleted_client"
+                        | "temporarily_unavailable"
+                        | "slow_down"
+                );
+                is_of_the_client || catalogue::meaning(answer).pause.is_some()
+            }
             Self::Http(HttpError::Status { status, .. }) => {
                 matches!(status.as_u16(), 404 | 407 | 429 | 503)
             }

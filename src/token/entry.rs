@@ -195,6 +195,12 @@ impl Entry {
         }
     }
 
+    /// Whether nothing keeps this account from a renewal that is due, unless something keeps all of them.
+    pub(super) fn waits_for_its_turn(&self, now: Timestamp) -> bool {
+        let due = self.life.due(&self.upkeep(), now);
+        self.is_loaded && self.life.state == State::Ok && due.is_some_and(|due| due <= now)
+    }
+
     fn step_of_upkeep(&self, now: Timestamp, brake: &Brake) -> Step {
         let due = self.life.due(&self.upkeep(), now);
         let is_due = self.unsaved.is_some() || due.is_some_and(|due| due <= now);

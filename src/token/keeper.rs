@@ -293,10 +293,14 @@ impl Tokens {
 
     /// How the account stands, from what is known in this process after a look into the vault (which blocks for a moment).
     pub fn status(&self, account: &Arc<Account>) -> super::AccountStatus {
-        let slot = self.slot(account);
+        let (slot, now) = (self.slot(account), self.now());
         let trouble = self.notice(&slot).err();
+        let brake = self.registration(&account.provider).ok();
+        let brake = brake.and_then(|registration| registration.brake().as_life());
         let entry = slot.entry();
-        super::AccountStatus::new(&entry.life, entry.grant.as_deref(), trouble, self.now())
+        let held_back = brake.filter(|_| entry.waits_for_its_turn(now));
+        let life = held_back.as_ref().unwrap_or(&entry.life);
+        super::AccountStatus::new(life, entry.grant.as_deref(), trouble, now)
     }
 
     /// The clock on the wall.

@@ -927,3 +927,20 @@ async fn an_endpoint_that_loses_every_answer_is_not_asked_for_each_account() {
     }
     assert_eq!(bench.endpoint.hits(), 3);
 }
+
+#[tokio::test]
+async fn an_account_that_a_broken_registration_holds_back_is_not_said_to_be_ok() {
+    let endpoint = Endpoint::replying(vec![refusal("invalid_client")]).await;
+    let mut bench = Bench::new(4000, endpoint).await;
+    bench.login().await.expect_err("refused");
+    let alice = bench.account.clone();
+    bench.account = account_of(&alice.provider, "bob@example.com");
+    bench.authorise(4000, "his", "rtB");
+    let status = bench.tokens.status(&bench.account);
+    assert_eq!(status.state, State::ConfigError);
+    assert!(status.reason.expect("told").contains("invalid_client"));
+    assert!(status.next_try.is_some());
+    bench.authorise(0, "anew", "rtC");
+    assert_eq!(bench.state(), State::Ok, "it needs nothing now");
+    assert_eq!(bench.endpoint.hits(), 1);
+}
