@@ -8,7 +8,7 @@ pub mod device;
 mod discovery;
 mod grants;
 pub mod http;
-mod jwt;
+pub(crate) mod jwt;
 mod proof;
 pub mod redirect;
 pub mod response;

@@ -62,7 +62,7 @@ pub enum GrantError {
 impl Grant {
     /// A first grant, from an answer to a request that was sent at `requested_at`.
     pub fn new(provider: &Provider, answer: &Answer, requested_at: Timestamp) -> Self {
-        let span = Span::new(requested_at, answer.expires_in);
+        let span = Span::new(requested_at, answer.life(requested_at));
         Self {
             version: VERSION,
             client_id: provider.client_id.clone(),
@@ -87,7 +87,7 @@ impl Grant {
         let renewed = Self {
             access_token: Some(answer.access_token.clone()),
             requested_at,
-            expires_at: Span::new(requested_at, answer.expires_in).until,
+            expires_at: Span::new(requested_at, answer.life(requested_at)).until,
             refresh_expires_at: refresh_end(answer, requested_at).or(self.refresh_expires_at),
             scope: answer
                 .scopes

@@ -226,7 +226,7 @@ impl Tokens {
     fn note_use(&self, slot: &Slot) {
         let now = self.now();
         let mut entry = slot.entry();
-        let was_idle = entry.upkeep().is_idle(now);
+        let was_idle = entry.upkeep(now).is_idle(now);
         entry.used_at = now;
         if was_idle {
             self.inner.changed.notify_one();
@@ -278,7 +278,7 @@ impl Tokens {
         let entry = slot.entry();
         let due = match entry.unsaved {
             Some(_) => entry.life.next_try(now).unwrap_or(now),
-            None => entry.life.due(&entry.upkeep(), now)?,
+            None => entry.life.due(&entry.upkeep(now), now)?,
         };
         Some(brake.until(now).map_or(due, |until| until.max(due)))
     }

@@ -29,7 +29,7 @@ const RETRY_AFTER_CAP: Duration = Duration::from_secs(3600);
 const FORCED_GAP: Duration = Duration::from_secs(60);
 /// An account that nobody used for this long is not renewed ahead of need.
 const IDLE_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// An idle account is renewed this often, so that the 90 days (Entra) and 6 months (Google) of disuse never pass.
+/// A refresh token is used this often, so that the 90 days (Entra) and 6 months (Google) of disuse never pass.
 const KEEP_ALIVE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How much earlier than that it may happen, to spread accounts that were authorised together.
 const KEEP_ALIVE_SPREAD: Duration = Duration::from_secs(12 * 3600);
@@ -111,6 +111,14 @@ impl Span {
 
     fn life(&self) -> Duration {
         gap(self.from, self.until)
+    }
+
+    /// The same life where the clock has lost so much since.
+    pub fn earlier(self, by: Duration) -> Self {
+        Self {
+            from: before(self.from, by),
+            until: before(self.until, by),
+        }
     }
 
     /// Whether it was asked for at a time that has not come yet: the clock was set back, and nothing is known of its end.
@@ -329,7 +337,11 @@ impl Life {
         let wanted = match upkeep.span {
             Some(span) if span.is_of_the_future(now) => now,
             Some(span) if upkeep.is_idle(now) => upkeep.keep_alive(span)?,
-            Some(span) => span.refresh_at(upkeep.luck),
+            Some(span) => {
+                let ahead = span.refresh_at(upkeep.luck);
+                // An access token may live longer than a refresh token that nobody uses.
+                upkeep.keep_alive(span).map_or(ahead, |at| at.min(ahead))
+            }
             None => now,
         };
         let until = self.backoff.until(now);
@@ -358,7 +370,7 @@ impl Upkeep {
         gap(self.used_at, now) >= IDLE_AFTER
     }
 
-    /// When an idle account's refresh token must be used: every week, or in the middle of a shorter life.
+    /// When the refresh token must be used, whoever uses the access token: every week, or in the middle of a shorter life.
     fn keep_alive(&self, span: Span) -> Option<Timestamp> {
         let most = self.refresh_until.map_or(KEEP_ALIVE, |until| {
             KEEP_ALIVE.min(gap(span.from, until) / 2)

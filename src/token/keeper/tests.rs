@@ -944,3 +944,37 @@ async fn an_account_that_a_broken_registration_holds_back_is_not_said_to_be_ok()
     assert_eq!(bench.state(), State::Ok, "it needs nothing now");
     assert_eq!(bench.endpoint.hits(), 1);
 }
+
+/// A world whose clock somebody sets.
+struct Set(Mutex<jiff::SignedDuration>);
+
+impl World for Set {
+    fn now(&self) -> Timestamp {
+        Timestamp::now() + *self.0.lock().expect("the clock")
+    }
+
+    fn luck(&self) -> f64 {
+        0.5
+    }
+
+    fn client(&self, provider: Arc<Provider>) -> Result<OAuth, crate::tls::TlsError> {
+        OAuth::new(provider, LIMIT)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_makes_no_dead_token_look_alive() {
+    let endpoint = Endpoint::replying(vec![good("new", "rt2")]).await;
+    let mut bench = Bench::new(0, endpoint).await;
+    let world = Arc::new(Set(Mutex::default()));
+    bench.tokens = Tokens::in_world(open(bench.folder.path()), world.clone());
+    assert_eq!(bench.login().await.expect("token"), "old");
+    // An hour passes, and the clock is back where it was.
+    tokio::time::advance(Duration::from_secs(3700)).await;
+    tokio::time::resume();
+    assert_eq!(bench.login().await.expect("token"), "new");
+    // By days, even: the new token is not taken for one of the future.
+    *world.0.lock().expect("the clock") = jiff::SignedDuration::from_hours(-72);
+    assert_eq!(bench.login().await.expect("token"), "new");
+    assert_eq!(bench.endpoint.hits(), 1);
+}
