@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::Write;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -15,6 +15,8 @@ use super::life::{Life, Span, State};
 use crate::config::Provider;
 use crate::oauth::response::Answer;
 
+/// Ends that a provider tells in whole seconds from now are never quite the same.
+const END_JITTER: SignedDuration = SignedDuration::from_secs(60);
 /// The format that this release writes and the highest that it reads.
 const VERSION: u32 = 1;
 /// Room for everything but the tokens; more is possible, but would leave copies of the tokens behind when the buffer grows.
@@ -38,6 +40,9 @@ pub struct Grant {
     requested_at: Timestamp,
     expires_at: Timestamp,
     refresh_expires_at: Option<Timestamp>,
+    /// Whether the last renewal moved that end; not known before there was one.
+    #[serde(default)]
+    refresh_end_moves: Option<bool>,
     scope: Option<String>,
     signed_in_as: Option<String>,
     state: State,
@@ -73,6 +78,7 @@ impl Grant {
             requested_at,
             expires_at: span.until,
             refresh_expires_at: refresh_end(answer, requested_at),
+            refresh_end_moves: None,
             scope: answer.scopes.as_ref().map(|scopes| scopes.join(" ")),
             signed_in_as: None,
             state: State::Ok,
@@ -84,11 +90,16 @@ impl Grant {
 
     /// This grant after a renewal. An answer without a refresh token leaves the one that was used in force (RFC 6749 §6).
     pub fn renewed(&self, answer: &Answer, requested_at: Timestamp) -> Self {
+        let refresh_end = refresh_end(answer, requested_at).or(self.refresh_expires_at);
+        // Either way: the clock may have been wrong when the former was reckoned, and an end that comes stays where it is.
+        let moved =
+            |(then, now): (Timestamp, Timestamp)| now.duration_since(then).abs() > END_JITTER;
         let renewed = Self {
             access_token: Some(answer.access_token.clone()),
             requested_at,
             expires_at: Span::new(requested_at, answer.life(requested_at)).until,
-            refresh_expires_at: refresh_end(answer, requested_at).or(self.refresh_expires_at),
+            refresh_expires_at: refresh_end,
+            refresh_end_moves: self.refresh_expires_at.zip(refresh_end).map(moved),
             scope: answer
                 .scopes
                 .as_ref()
@@ -189,6 +200,11 @@ impl Grant {
     /// When the refresh token ends, where the provider says so.
     pub fn refresh_expires_at(&self) -> Option<Timestamp> {
         self.refresh_expires_at
+    }
+
+    /// Whether each renewal moves that end, so that it never comes; not known before the first.
+    pub fn refresh_end_moves(&self) -> Option<bool> {
+        self.refresh_end_moves
     }
 
     /// Who signed in, where the provider says so.
@@ -372,6 +388,27 @@ mod tests {
             assert!(renewed.has_refresh_token(&"s3cretR".to_owned().into()));
             assert!(renewed.previous_refresh_token.is_none());
         }
+    }
+
+    #[test]
+    fn an_end_of_the_sign_in_that_renewals_move_is_told_from_one_that_comes() {
+        let day = 24 * 3600;
+        let at =
+            |day_number: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(day * day_number);
+        let ending_in = |days: Option<u64>| Answer {
+            refresh_expires_in: days.map(|days| Duration::from_secs(days * 24 * 3600)),
+            ..answer(None)
+        };
+        let first = Grant::new(&registration(), &ending_in(Some(30)), at(0));
+        assert_eq!(first.refresh_end_moves(), None);
+        let renewed = |days| first.renewed(&ending_in(days), at(7)).refresh_end_moves();
+        assert_eq!(renewed(Some(30)), Some(true));
+        assert_eq!(renewed(Some(23)), Some(false));
+        assert_eq!(renewed(None), Some(false), "it stands");
+        assert_eq!(
+            granted().renewed(&answer(None), at(7)).refresh_end_moves(),
+            None
+        );
     }
 
     #[test]

@@ -194,11 +194,11 @@ impl Tokens {
     }
 
     /// Asks the provider. A lost answer is asked for once more, with the same refresh token: some providers allow for that, and the
-    /// others had ended the token already.
+    /// others had ended the token already. Where one was lost before, there is more than a mishap, and the back-off does that.
     async fn ask(&self, slot: &Slot, oauth: &OAuth) -> Result<(Answer, Timestamp), OAuthError> {
-        let sent = self.now();
+        let (sent, is_first) = (self.now(), !slot.entry().is_ambiguous);
         match ask_once(slot, oauth).await {
-            Err(error) if error.is_lost() => {
+            Err(error) if error.is_lost() && is_first => {
                 let sent = self.now();
                 Ok((ask_once(slot, oauth).await?, sent))
             }

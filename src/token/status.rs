@@ -24,6 +24,9 @@ pub struct AccountStatus {
     pub refreshed_at: Option<Timestamp>,
     /// When the sign-in itself ends, where the provider says so.
     pub sign_in_expires_at: Option<Timestamp>,
+    /// Whether each renewal puts that off; not known before the first one.
+    #[serde(default)]
+    pub sign_in_is_extended: Option<bool>,
     /// When the provider will be asked again after a failure.
     pub next_try: Option<Timestamp>,
     /// Who signed in, where the provider says so.
@@ -48,6 +51,7 @@ impl AccountStatus {
             expires_at: span.map(|span| span.until),
             refreshed_at: span.map(|span| span.from),
             sign_in_expires_at: grant.and_then(Grant::refresh_expires_at),
+            sign_in_is_extended: grant.and_then(Grant::refresh_end_moves),
             next_try: life.next_try(now),
             signed_in_as: grant.and_then(Grant::signed_in_as).map(str::to_owned),
         };

@@ -142,7 +142,7 @@ fn providers(sources: &Sources) -> Vec<Arc<Provider>> {
 }
 
 /// What is wrong with the accounts.
-fn troubles(status: &Status) -> Vec<Trouble> {
+pub(crate) fn troubles(status: &Status) -> Vec<Trouble> {
     status.accounts.iter().filter_map(trouble).collect()
 }
 
@@ -218,8 +218,10 @@ fn shown_endings(sources: &Sources) -> Vec<Ending> {
     files.into_values().filter_map(ending).collect()
 }
 
-/// Which sign-ins will end, where the provider says so.
-fn sign_in_endings(status: &Status) -> Vec<Ending> {
+/// Which sign-ins will end, where the provider says so. An end that every renewal moves, as most are, is no news: while renewals work
+/// it never comes, and when they do not, that is told.
+pub(crate) fn sign_in_endings(status: &Status) -> Vec<Ending> {
+    let comes = |line: &&AccountLine| line.token.sign_in_is_extended == Some(false);
     let ending = |line: &AccountLine| {
         Some(Ending {
             subject: format!("sign-in of {}", line.account),
@@ -227,7 +229,8 @@ fn sign_in_endings(status: &Status) -> Vec<Ending> {
             remedy: format!("Sign in again: mailwicket authorize {}", line.account),
         })
     };
-    status.accounts.iter().filter_map(ending).collect()
+    let accounts = status.accounts.iter();
+    accounts.filter(comes).filter_map(ending).collect()
 }
 
 #[cfg(test)]

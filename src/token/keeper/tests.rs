@@ -978,3 +978,13 @@ async fn a_clock_that_is_set_back_makes_no_dead_token_look_alive() {
     assert_eq!(bench.login().await.expect("token"), "new");
     assert_eq!(bench.endpoint.hits(), 1);
 }
+
+#[tokio::test]
+async fn an_endpoint_that_goes_on_losing_answers_is_asked_once_at_a_time() {
+    let bench = Bench::new(4000, Endpoint::replying(vec![Reply::Drop]).await).await;
+    bench.login().await.expect_err("lost, and lost again");
+    assert_eq!(bench.endpoint.hits(), 2);
+    bench.wait_is_over();
+    bench.login().await.expect_err("lost");
+    assert_eq!(bench.endpoint.hits(), 3);
+}
