@@ -165,10 +165,10 @@ async fn a_fit_token_is_served_without_asking() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_logins_share_one_request() {
+async fn two_hundred_logins_share_one_request() {
     let slow = good("new", "rt2").slow(Duration::from_millis(100));
     let bench = Arc::new(Bench::new(4000, Endpoint::replying(vec![slow]).await).await);
-    let logins: Vec<_> = (0..100)
+    let logins: Vec<_> = (0..200)
         .map(|_| {
             let bench = bench.clone();
             tokio::spawn(async move { bench.login().await })
