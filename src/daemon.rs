@@ -17,11 +17,14 @@ use tokio_util::task::TaskTracker;
 use crate::accept::{self, BindError, Door};
 use crate::caps::Caps;
 use crate::config::{Config, Listener};
+use crate::console::reload::{self, Wishes};
+use crate::console::server::Entrance;
+use crate::console::{self, Console, InForce};
 use crate::control::Control;
 use crate::dial::Dialler;
 use crate::dialogue::Bounds;
-use crate::observe::Counters;
 use crate::observe::notify::{Messenger, Notifier};
+use crate::observe::{Counters, Recent};
 use crate::password::Passwords;
 use crate::places::Places;
 use crate::profiles::Profiles;
@@ -68,6 +71,9 @@ pub enum StartError {
         /// What is wrong.
         source: Box<CertificateError>,
     },
+    /// The certificate of the console.
+    #[error("[console]: {0}")]
+    ConsoleCertificate(Box<CertificateError>),
     /// The local CA.
     #[error(transparent)]
     Ca(#[from] CaError),
@@ -106,13 +112,23 @@ pub struct Daemon {
     kill: CancellationToken,
     sources: watch::Sender<Arc<Sources>>,
     messenger: watch::Sender<Arc<Messenger>>,
+    recent: Recent,
+    console: Arc<Console>,
+    in_force: watch::Sender<Arc<InForce>>,
+    /// Where the console is served, if it is.
+    served: Option<Served>,
+    /// Whether it was told that it is not.
+    is_console_missed: bool,
+    /// Reloads that the console wants, until somebody takes them.
+    wishes: Option<Wishes>,
     /// Held as long as this daemon lives: two with one state folder would get into each other's way.
     _state: File,
 }
 
 /// Everything that is made anew when the configuration changes.
 struct House {
-    config: Config,
+    config: Arc<Config>,
+    vault: Vault,
     passwords: Arc<Passwords>,
     tokens: Tokens,
     profiles: Arc<Profiles>,
@@ -122,8 +138,20 @@ struct House {
     messenger: Arc<Messenger>,
     /// In the order of the configuration's listeners.
     terms: Vec<Arc<Terms>>,
+    /// How the console is entered.
+    entrance: Entrance,
     /// Ends what runs in the background for this configuration.
     done: CancellationToken,
+}
+
+/// The console's address.
+struct Served {
+    /// As it stands in the configuration, where the port may be 0.
+    configured: SocketAddr,
+    bound: SocketAddr,
+    entrance: watch::Sender<Entrance>,
+    /// Ends its accept loop when this is dropped.
+    _close: DropGuard,
 }
 
 /// A bound address.
@@ -145,27 +173,41 @@ impl Daemon {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let places = Places::new(&config.limits);
         let caps = Arc::new(Caps::new(config.limits.sessions_per_account));
-        let house = House::build(config, None)?;
+        let recent = Recent::default();
+        let house = House::build(config, None, &recent)?;
         let state = claim(&house.config.state_dir)?;
+        let in_force = watch::Sender::new(Arc::new(house.in_force(Arc::default())));
+        let (reload, wishes) = reload::channel();
+        let stop = CancellationToken::new();
+        let console = Console::new(in_force.subscribe(), recent.clone(), reload, stop.clone());
         let mut daemon = Self {
+            recent,
+            console: Arc::new(console),
+            in_force,
+            served: None,
+            is_console_missed: false,
+            wishes: Some(wishes),
             messenger: watch::Sender::new(Arc::clone(&house.messenger)),
             house,
             open: Vec::new(),
             places,
             caps,
             tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            stop,
             kill: CancellationToken::new(),
             sources: watch::Sender::default(),
             _state: state,
         };
         daemon.open_listeners()?;
-        match Control::open(&daemon.house.config.state_dir, daemon.sources.subscribe()).await {
+        daemon.serve_console();
+        let state_dir = &daemon.house.config.state_dir;
+        let console = Arc::clone(&daemon.console);
+        match Control::open(state_dir, daemon.sources.subscribe(), console).await {
             Ok(control) => drop(daemon.tasks.spawn(control.serve(daemon.stop.clone()))),
             // Mail goes on without it.
             Err(error) => tracing::warn!(%error, "`mailwicket status` will not find this daemon"),
         }
-        let notifier = Notifier::new(&daemon.house.config.state_dir).run(
+        let notifier = Notifier::new(state_dir, daemon.recent.clone()).run(
             daemon.sources.subscribe(),
             daemon.messenger.subscribe(),
             daemon.stop.clone(),
@@ -181,12 +223,28 @@ impl Daemon {
         self.open.iter().map(each).collect()
     }
 
+    /// The console.
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Keeps in mind what became of a reload, for the console.
+    pub fn note_reload(&self, outcome: &Result<(), String>) {
+        self.recent.reload(outcome.as_ref().err().cloned());
+    }
+
+    /// Reloads that the console wants; whoever runs the daemon takes them, once, and answers.
+    pub fn wishes(&mut self) -> Wishes {
+        // Without anybody who could have one, there is none.
+        self.wishes.take().unwrap_or_else(|| reload::channel().1)
+    }
+
     /// Takes a new configuration up. Sessions that are logged in go on, and a listener that stays is not closed for a moment.
     ///
     /// # Errors
     /// [`StartError`]; the old configuration stays in force then.
     pub fn reload(&mut self, config: Config) -> Result<(), StartError> {
-        let house = House::build(config, Some(&self.house))?;
+        let house = House::build(config, Some(&self.house), &self.recent)?;
         let former = std::mem::replace(&mut self.house, house);
         match self.open_listeners() {
             Ok(()) => {
@@ -196,6 +254,7 @@ impl Daemon {
                     former.passwords.uses().settle().await;
                     former.tokens.settle().await;
                 });
+                self.serve_console();
                 self.settle();
                 Ok(())
             }
@@ -266,6 +325,63 @@ impl Daemon {
         Ok(())
     }
 
+    /// Whether the console should be served and is not.
+    pub fn lacks_console(&self) -> bool {
+        self.served.is_none() && self.house.config.console.is_some()
+    }
+
+    /// Serves the console where the configuration says. Mail does not stop for it: an address that cannot be had is told once, and
+    /// whoever runs the daemon tries again. It may be our own, of the configuration before, for a moment yet.
+    pub fn serve_console(&mut self) {
+        let wanted = self.house.config.console.as_ref();
+        let wanted = wanted.map(|console| console.listen);
+        let entrance = self.house.entrance.clone();
+        if let Some(served) = &self.served
+            && Some(served.configured) == wanted
+        {
+            self.console.moved(entrance.url(served.bound));
+            served.entrance.send_replace(entrance);
+            return;
+        }
+        let socket = wanted.map(|at| {
+            accept::bind(at).and_then(|socket| match socket.local_addr() {
+                Ok(bound) => Ok((at, bound, socket)),
+                Err(source) => Err(BindError {
+                    address: at,
+                    source,
+                }),
+            })
+        });
+        self.served = match socket.transpose() {
+            Ok(socket) => socket.map(|(configured, bound, socket)| {
+                let close = self.stop.child_token();
+                let console = Arc::clone(&self.console);
+                let url = entrance.url(bound);
+                let (entrance, receiver) = watch::channel(entrance);
+                let serving = console::server::serve(console, socket, receiver, close.clone());
+                self.console.moved(url);
+                self.tasks.spawn(serving);
+                tracing::info!(address = %bound, "the console is open to whoever has a link; get one with: mailwicket console");
+                Served {
+                    configured,
+                    bound,
+                    entrance,
+                    _close: close.drop_guard(),
+                }
+            }),
+            Err(error) => {
+                if !self.is_console_missed {
+                    tracing::warn!(%error, "there is no console; its address is tried again every few seconds");
+                }
+                None
+            }
+        };
+        self.is_console_missed = self.lacks_console();
+        if self.served.is_none() {
+            self.console.moved(None);
+        }
+    }
+
     fn serve(
         &self,
         (listener, terms): (&Arc<Listener>, &Arc<Terms>),
@@ -276,7 +392,7 @@ impl Daemon {
             address: configured,
             source,
         })?;
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(self.recent.clone()));
         let counter = self.counter(listener, bound, terms, Arc::clone(&counters))?;
         let counter = watch::Sender::new(Arc::new(counter));
         let close = self.stop.child_token();
@@ -334,11 +450,12 @@ impl Daemon {
             done,
             ..
         } = &self.house;
-        self.caps.adopt(&config.accounts);
+        // Nobody's places and tokens are lost because only a template covers them.
+        self.caps.adopt(&tokens.mailboxes(&config.roster));
         self.tasks
             .spawn(passwords.uses().clone().keep(done.clone()));
         self.tasks
-            .spawn(tokens.clone().upkeep(config.accounts.clone(), done.clone()));
+            .spawn(tokens.clone().upkeep(config.roster.clone(), done.clone()));
         for open in &self.open {
             self.tasks.spawn(learn_profile(
                 Arc::clone(&open.counter.borrow()),
@@ -354,11 +471,18 @@ impl Daemon {
         };
         self.messenger
             .send_replace(Arc::clone(&self.house.messenger));
-        self.sources.send_replace(Arc::new(Sources {
+        let sources = Arc::new(Sources {
             tokens: Some(tokens.clone()),
-            accounts: config.accounts.clone(),
+            roster: config.roster.clone(),
             listeners: self.open.iter().map(listener).collect(),
-        }));
+            console_certificate: config
+                .console
+                .as_ref()
+                .and_then(|console| console.remote.as_ref()?.certificate.clone()),
+        });
+        let in_force = self.house.in_force(Arc::clone(&sources));
+        self.in_force.send_replace(Arc::new(in_force));
+        self.sources.send_replace(sources);
     }
 }
 
@@ -387,7 +511,7 @@ impl Open {
 }
 
 impl House {
-    fn build(config: Config, former: Option<&Self>) -> Result<Self, StartError> {
+    fn build(config: Config, former: Option<&Self>, recent: &Recent) -> Result<Self, StartError> {
         if config.listeners.is_empty() {
             return Err(StartError::NoListener);
         }
@@ -396,14 +520,14 @@ impl House {
         // the provider said about asking again.
         let same_vault = former.filter(|former| former.keeps_in(&config));
         let tokens = same_vault.map_or_else(
-            || Tokens::new(vault.clone(), config.timeouts.token),
+            || Tokens::telling(vault.clone(), config.timeouts.token, recent.clone()),
             |former| former.tokens.clone(),
         );
         let passwords = match former {
-            Some(former) => former.passwords.renewed(&config.accounts, vault.clone()),
+            Some(former) => former.passwords.renewed(&config.roster, vault.clone()),
             None => {
                 let failures = config.limits.failed_logins_per_minute;
-                Passwords::new(&config.accounts, vault.clone(), failures)
+                Passwords::new(&config.roster, vault.clone(), failures)
             }
         };
         let passwords = match same_vault {
@@ -419,17 +543,30 @@ impl House {
                 })?;
             tls.insert(provider.name.clone(), config);
         }
-        let terms = terms(&config, &vault)?;
+        let keeper = keeper(&config, &vault)?;
         Ok(Self {
-            terms,
+            terms: terms(&config, keeper.as_ref())?,
+            entrance: entrance(&config, keeper.as_ref())?,
             passwords: Arc::new(passwords),
             tokens,
             profiles: Arc::default(),
             tls,
             messenger: Arc::new(Messenger::new(&config.notify).map_err(StartError::Notify)?),
             done: CancellationToken::new(),
-            config,
+            vault,
+            config: Arc::new(config),
         })
+    }
+
+    /// What the console sees of it.
+    fn in_force(&self, sources: Arc<Sources>) -> InForce {
+        InForce {
+            config: Arc::clone(&self.config),
+            vault: self.vault.clone(),
+            tokens: self.tokens.clone(),
+            passwords: Arc::clone(&self.passwords),
+            sources,
+        }
     }
 
     fn listeners(&self) -> impl Iterator<Item = (&Arc<Listener>, &Arc<Terms>)> {
@@ -469,18 +606,30 @@ impl House {
     }
 }
 
-/// The TLS of every listener. The local CA is made at the first start that needs it.
-fn terms(config: &Config, vault: &Vault) -> Result<Vec<Arc<Terms>>, StartError> {
-    let keeper = match ca::is_wanted(config) {
-        true => {
-            let names = ca::names(config);
-            let keeper = ca::Keeper::open(vault.clone(), names, tls::provider())?;
-            Some(Arc::new(keeper))
-        }
-        false => None,
+/// The local CA, made at the first start that needs it.
+fn keeper(config: &Config, vault: &Vault) -> Result<Option<Arc<ca::Keeper>>, StartError> {
+    if !ca::is_wanted(config) {
+        return Ok(None);
+    }
+    let keeper = ca::Keeper::open(vault.clone(), ca::names(config), tls::provider())?;
+    Ok(Some(Arc::new(keeper)))
+}
+
+/// How the console is entered.
+fn entrance(config: &Config, keeper: Option<&Arc<ca::Keeper>>) -> Result<Entrance, StartError> {
+    let console = config.console.as_ref();
+    let Some(remote) = console.and_then(|console| console.remote.as_ref()) else {
+        return Ok(Entrance::default());
     };
+    let terms = Terms::of_console(remote, config.timeouts.tls, keeper);
+    let terms = terms.map_err(|source| StartError::ConsoleCertificate(Box::new(source)))?;
+    Ok(Entrance::remote(remote.clone(), terms, ca::names(config)))
+}
+
+/// The TLS of every listener.
+fn terms(config: &Config, keeper: Option<&Arc<ca::Keeper>>) -> Result<Vec<Arc<Terms>>, StartError> {
     let of = |listener: &Arc<Listener>| {
-        let terms = Terms::new(listener, config.timeouts.tls, keeper.as_ref());
+        let terms = Terms::new(listener, config.timeouts.tls, keeper);
         terms
             .map(Arc::new)
             .map_err(|source| StartError::Certificate {

@@ -1,16 +1,21 @@
 //! `mailwicket run`: the proxy, in the foreground.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use tokio::time::sleep;
 
 use super::{Exit, Global, say};
-use crate::config::{self, Config};
+use crate::config::{self, Config, LoadError};
 use crate::daemon::Daemon;
 use crate::observe;
 use crate::process;
 use crate::signals::{Signal, Signals};
+
+/// How often the console's address is tried while it cannot be had.
+const TRY_CONSOLE: Duration = Duration::from_secs(3);
 
 /// The arguments of `run`: only the global ones.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -45,8 +50,16 @@ async fn serve(config: Config, global: &Global) -> Result<(), Exit> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
     announce(&daemon);
     notify_ready();
-    while signals.next().await == Signal::Reload {
-        reload(&mut daemon, &path, global);
+    let mut wishes = daemon.wishes();
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Reload => drop(reload(&mut daemon, &path, global)),
+                Signal::Stop => break,
+            },
+            () = sleep(TRY_CONSOLE), if daemon.lacks_console() => daemon.serve_console(),
+            wish = wishes.next() => wish.answer(reload(&mut daemon, &path, global)),
+        }
     }
     tracing::info!("stopping");
     daemon.stop().await;
@@ -71,24 +84,35 @@ fn announce(daemon: &Daemon) {
     }
 }
 
-/// Takes the file up again; a bad one leaves the old configuration in force.
-fn reload(daemon: &mut Daemon, path: &Path, global: &Global) {
+/// Takes the file up again; a bad one leaves the old configuration in force, and the reason is told.
+fn reload(daemon: &mut Daemon, path: &Path, global: &Global) -> Result<(), String> {
+    let outcome = take_up(daemon, path, global);
+    daemon.note_reload(&outcome);
+    outcome
+}
+
+fn take_up(daemon: &mut Daemon, path: &Path, global: &Global) -> Result<(), String> {
     let loaded = Config::load_in(path, &global.surroundings());
     let config = match loaded {
         Ok(config) => config,
         Err(error) => {
             global.refuse(&error);
             tracing::error!("the configuration was not taken up; the old one stays in force");
-            return;
+            return Err(match &error {
+                LoadError::Invalid(problems) => problems.render(false),
+                other => other.to_string(),
+            });
         }
     };
     match daemon.reload(config) {
         Ok(()) => {
             tracing::info!("configuration taken up");
             announce(daemon);
+            Ok(())
         }
         Err(error) => {
-            tracing::error!(%error, "the configuration was not taken up; the old one stays in force")
+            tracing::error!(%error, "the configuration was not taken up; the old one stays in force");
+            Err(error.to_string())
         }
     }
 }

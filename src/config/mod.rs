@@ -10,6 +10,7 @@ pub mod egress;
 mod mask;
 pub mod preset;
 mod problem;
+mod roster;
 mod secret;
 pub mod senders;
 mod service_account;
@@ -37,6 +38,7 @@ pub use self::egress::Egress;
 pub use self::preset::Preset;
 pub use self::preset::guess::{Guess, guess, guess_by_mx};
 pub use self::problem::{Problem, Problems};
+pub use self::roster::{Roster, Template, WHOLE_DOMAIN};
 pub use self::secret::SecretError;
 pub use self::senders::Senders;
 pub use self::service_account::{ServiceAccount, ServiceAccountError};
@@ -75,16 +77,16 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where the key that seals the vault comes from.
     pub vault_key: SecretSource,
-    /// Where the web console listens; `None` if it is switched off.
-    pub console: Option<SocketAddr>,
+    /// The web console; `None` if it is switched off.
+    pub console: Option<Console>,
     /// Names and addresses that the certificates of the local CA carry besides those that are known anyway.
     pub ca_names: Vec<CertificateName>,
     /// The registrations at providers, by name.
     pub providers: Vec<Arc<Provider>>,
     /// The local addresses and what they speak.
     pub listeners: Vec<Arc<Listener>>,
-    /// The mailboxes.
-    pub accounts: Vec<Arc<Account>>,
+    /// The mailboxes, and the domains whose mailboxes are opened as a whole.
+    pub roster: Roster,
     /// How long each stage may take.
     pub timeouts: Timeouts,
     /// How much a stranger may ask of us.
@@ -93,6 +95,8 @@ pub struct Config {
     pub log: Log,
     /// How people are told what they have to know.
     pub notify: Notify,
+    /// What it was read in: whoever checks a change of the file does so in the same.
+    pub around: Surroundings,
 }
 
 impl Config {
@@ -203,24 +207,27 @@ pub enum LoadError {
 }
 
 impl Config {
-    /// The account of a mailbox; ASCII case is ignored.
+    /// The account of a mailbox; ASCII case is ignored. One that only a template covers is there whether it is in use or not.
     ///
     /// # Errors
     /// If there is none.
-    pub fn account(&self, address: &str) -> Result<&Arc<Account>, NoSuchAccount> {
-        let found = self
-            .accounts
-            .iter()
-            .find(|account| account.address.eq_ignore_ascii_case(address));
-        found.ok_or_else(|| NoSuchAccount {
-            wanted: address.to_owned(),
-            known: self
-                .accounts
-                .iter()
-                .take(NAMED)
-                .map(|account| account.address.clone())
-                .collect(),
+    pub fn account(&self, address: &str) -> Result<Arc<Account>, NoSuchAccount> {
+        let found = self.roster.by_address(address);
+        found.ok_or_else(|| match self.roster.template(address) {
+            Some(template) => NoSuchAccount::WholeDomain(template.domain().to_owned()),
+            None => NoSuchAccount::Unknown {
+                wanted: address.to_owned(),
+                known: self.names().take(NAMED).collect::<Vec<_>>().join(", "),
+            },
         })
+    }
+
+    /// How accounts and templates are called in the file.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let accounts = self.roster.accounts().iter();
+        let templates = self.roster.templates().iter();
+        let accounts = accounts.map(|account| account.address.as_str());
+        accounts.chain(templates.map(|template| template.pattern.as_str()))
     }
 }
 
@@ -229,10 +236,43 @@ const NAMED: usize = 10;
 
 /// The configuration has no such account.
 #[derive(Debug, thiserror::Error)]
-#[error("the configuration has no account {wanted:?}; it has: {}", known.join(", "))]
-pub struct NoSuchAccount {
-    wanted: String,
-    known: Vec<String>,
+pub enum NoSuchAccount {
+    /// Neither a table nor a template.
+    #[error("the configuration has no account {wanted:?}; it has: {known}")]
+    Unknown {
+        /// What somebody looked for.
+        wanted: String,
+        /// Some that there are.
+        known: String,
+    },
+    /// A template, which is no account.
+    #[error("*@{0} stands for every mailbox of the domain; name one of them, as in NAME@{0}")]
+    WholeDomain(String),
+}
+
+/// The web console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Console {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Who reaches it from elsewhere, and how; `None` on loopback.
+    pub remote: Option<RemoteConsole>,
+}
+
+/// What a console beyond loopback needs. It always has TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteConsole {
+    /// The networks that may reach it, besides this machine.
+    pub allow_from: Vec<IpNet>,
+    /// The certificate that browsers are shown; one of the local CA if there is none.
+    pub certificate: Option<CertificateFiles>,
+}
+
+impl RemoteConsole {
+    /// Whether a browser at this address may reach it.
+    pub fn allows(&self, source: IpAddr) -> bool {
+        source.to_canonical().is_loopback() || holds(&self.allow_from, source)
+    }
 }
 
 /// One application registration at a provider: how tokens are got, and where mail is.
@@ -568,6 +608,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The same for every protocol.
+    pub fn all(name: &str) -> Self {
+        Self {
+            imap: name.to_owned(),
+            pop3: name.to_owned(),
+            smtp: name.to_owned(),
+        }
+    }
+
     /// The SASL user for `protocol`.
     pub fn of(&self, protocol: Protocol) -> &str {
         match protocol {

@@ -131,6 +131,31 @@ async fn every_fault_has_its_class_and_none_repeats_a_secret() {
     }
 }
 
+/// A listener whose queue is full answers nobody; so does a firewall.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_host_that_takes_no_connection_has_seen_no_request() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).expect("a port");
+    socket.listen(0).expect("a queue");
+    let address = socket.local_addr().ok().and_then(|a| a.as_socket());
+    let address = address.expect("an address");
+    let mut queued = Vec::new();
+    while let Ok(connected) =
+        tokio::time::timeout(LIMIT / 5, tokio::net::TcpStream::connect(address)).await
+    {
+        queued.push(connected.expect("a place in the queue"));
+    }
+    let url = Url::parse(&format!("http://{address}/token")).expect("url");
+    let oauth = OAuth::new(Arc::new(provider(&url)), LIMIT).expect("client");
+    let error = oauth.refresh(&"s3cret-refresh".to_owned().into()).await;
+    let error = error.expect_err("nobody answers");
+    assert!(!error.may_have_acted(), "{error}");
+    assert!(error.to_string().contains("cannot reach"), "{error}");
+}
+
 #[tokio::test]
 async fn what_the_request_said_is_told_to_nobody_in_any_form() {
     let mut provider = provider(&Url::parse("http://127.0.0.1:1/token").expect("url"));
@@ -335,6 +360,23 @@ async fn endpoints_come_from_the_issuer_and_are_fetched_once() {
     let sign_in = oauth.sign_in(&redirect, "alice").await.expect("begun");
     assert!(sign_in.expected.issuer_required);
     assert!(sign_in.url.as_str().contains("/auth?"));
+}
+
+#[tokio::test]
+async fn a_silent_issuer_costs_all_accounts_its_time_once() {
+    let (endpoint, oauth) = discovered(|_, _| Reply::json(200, "{}").slow(LIMIT * 2)).await;
+    let oauth = Arc::new(oauth);
+    let refreshing = (0..8).map(|_| {
+        let oauth = Arc::clone(&oauth);
+        tokio::spawn(async move { oauth.refresh(&"rt".to_owned().into()).await })
+    });
+    for refreshed in refreshing.collect::<Vec<_>>() {
+        let error = refreshed.await.expect("no panic").expect_err("silence");
+        assert!(error.to_string().contains("did not answer"), "{error}");
+        // No refresh token went anywhere.
+        assert!(!error.may_have_acted());
+    }
+    assert_eq!(endpoint.hits(), 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Counters;
+use super::recent::{Login, Outcome};
 use crate::failure::{Cause, Failure};
 use crate::password::THROTTLED;
 use crate::protocol::Protocol;
@@ -30,17 +33,20 @@ pub struct LoginLine {
     counters: Arc<Counters>,
     /// Known once the password was right.
     account: Option<String>,
+    /// Set when mailwicket ends what is still under way.
+    kill: CancellationToken,
     is_open: bool,
 }
 
 impl LoginLine {
-    /// `listener` is the bound address; `login` is what was presented.
+    /// `listener` is the bound address; `login` is what was presented; `kill` is set when mailwicket ends logins itself.
     pub fn begin(
         protocol: Protocol,
         source: SocketAddr,
         listener: SocketAddr,
         login: &str,
         counters: Arc<Counters>,
+        kill: CancellationToken,
     ) -> Self {
         Self {
             protocol,
@@ -49,6 +55,7 @@ impl LoginLine {
             login: login.chars().take(MAX_LOGIN).collect(),
             counters,
             account: None,
+            kill,
             is_open: true,
         }
     }
@@ -61,7 +68,7 @@ impl LoginLine {
     /// The provider said yes.
     pub fn succeeded(mut self) {
         self.is_open = false;
-        self.write("ok", OK, Stage::Login, None);
+        self.write(Outcome::Ok, OK, Stage::Login, None);
     }
 
     /// The mail program is told so.
@@ -70,7 +77,7 @@ impl LoginLine {
         match failure.cause {
             Cause::Password => self.refused(failure.log_code()),
             _ => self.write(
-                "failed",
+                Outcome::Failed,
                 failure.log_code(),
                 failure.stage,
                 Some(&failure.detail),
@@ -81,21 +88,41 @@ impl LoginLine {
     /// Login and password do not fit together. What of them was wrong, nobody reads here.
     fn refused(&self, code: &'static str) {
         self.counters.refused(code == THROTTLED);
-        self.write("refused", code, Stage::Password, None);
+        self.write(Outcome::Refused, code, Stage::Password, None);
     }
 
-    fn write(&self, outcome: &str, code: &str, stage: Stage, detail: Option<&str>) {
+    /// It came to no end, and that is nobody's wrong password.
+    fn aborted(&self, detail: &str) {
+        let stage = match self.account {
+            Some(_) => Stage::Login,
+            None => Stage::Password,
+        };
+        self.write(Outcome::Failed, ABORTED, stage, Some(detail));
+    }
+
+    fn write(&self, outcome: Outcome, code: &'static str, stage: Stage, detail: Option<&str>) {
         let Self {
             protocol, source, ..
         } = self;
         let source_address = source.ip().to_canonical();
-        let account = self.account.as_deref().unwrap_or("-");
+        let told = Login {
+            outcome,
+            protocol: *protocol,
+            source: source_address,
+            login: self.login.clone(),
+            code: (code != OK).then_some(code),
+            stage,
+            detail: detail.map(str::to_owned),
+        };
+        let account = self.account.as_deref();
+        self.counters.recent().login(account, told);
+        let account = account.unwrap_or("-");
         macro_rules! line {
             ($level:ident) => {
                 tracing::event!(
                     target: TARGET,
                     tracing::Level::$level,
-                    outcome,
+                    outcome = outcome.word(),
                     code,
                     protocol = protocol.word(),
                     source = %source_address,
@@ -110,7 +137,7 @@ impl LoginLine {
             };
         }
         match outcome {
-            "ok" => line!(INFO),
+            Outcome::Ok => line!(INFO),
             _ => line!(WARN),
         }
     }
@@ -121,11 +148,9 @@ impl Drop for LoginLine {
     fn drop(&mut self) {
         match self.account {
             _ if !self.is_open => {}
+            _ if self.kill.is_cancelled() => self.aborted("mailwicket was stopped meanwhile"),
             None => self.refused(ABORTED),
-            Some(_) => {
-                let detail = "the connection ended before the login did";
-                self.write("failed", ABORTED, Stage::Login, Some(detail));
-            }
+            Some(_) => self.aborted("the connection ended before the login did"),
         }
     }
 }

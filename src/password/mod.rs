@@ -13,6 +13,7 @@
 
 mod address;
 mod candidates;
+mod doors;
 mod hash;
 mod learning;
 mod named;
@@ -22,7 +23,6 @@ mod throttle;
 mod uses;
 mod workers;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,22 +35,24 @@ use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
 pub use address::vouch;
+pub use doors::mailboxes;
 pub use hash::{HashError, generate, hash};
 pub use learning::{Window, cancel as cancel_learning, open as open_learning};
 pub use named::{Kept, NamedError, NamedPassword, add, list, read, remove};
 pub use scheme::{Scheme, Unfit};
 pub use uses::{GRANULARITY, LastUses, Use, Uses, last_uses};
 
-use crate::config::{Account, Provider, Senders};
+use crate::config::{Account, Provider, Roster, Senders};
 use crate::dialogue::Credentials;
 use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
 use crate::stage::Stage;
 use crate::vault::Vault;
 use candidates::{Candidate, Door, Known};
+use doors::Doors;
 use hash::Cost;
 use remembered::{Mark, Marker};
-use throttle::{Pair, Throttle};
+use throttle::{Pair, Throttle, Try};
 use uses::Tag;
 use workers::Workers;
 
@@ -126,10 +128,7 @@ pub struct Counters {
 /// The check of local passwords for a set of accounts.
 pub struct Passwords {
     vault: Vault,
-    /// By login, in lower case.
-    doors: HashMap<String, Arc<Door>>,
-    /// Those whose passwords unknown logins are checked against, by provider.
-    decoys: HashMap<String, Vec<Arc<Door>>>,
+    doors: Doors,
     uses: Uses,
     house: Arc<House>,
     /// The same login with the same password goes one at a time, so that the second finds what the first remembered.
@@ -217,22 +216,17 @@ impl From<Refusal> for Failure {
 }
 
 impl Passwords {
-    /// Ready to check passwords of `accounts`; each source may fail so often a minute with each login. Blocks for one hash, some
+    /// Ready to check passwords of the accounts of `roster`; each source may fail so often a minute with each login. Blocks for one hash, some
     /// 30 ms.
     ///
     /// # Panics
     /// If the system has no randomness, without which nothing here would be safe.
-    pub fn new(accounts: &[Arc<Account>], vault: Vault, failures_per_minute: usize) -> Self {
+    pub fn new(roster: &Roster, vault: Vault, failures_per_minute: usize) -> Self {
         let cost = &Cost::STANDARD;
-        Self::build(accounts, vault, failures_per_minute, cost)
+        Self::build(roster, vault, failures_per_minute, cost)
     }
 
-    fn build(
-        accounts: &[Arc<Account>],
-        vault: Vault,
-        failures_per_minute: usize,
-        cost: &Cost,
-    ) -> Self {
+    fn build(roster: &Roster, vault: Vault, failures_per_minute: usize, cost: &Cost) -> Self {
         // The cost is one of our constants, and the salt too.
         let dummy = hash::dummy(cost).expect("a hash with fixed parameters");
         let house = House {
@@ -244,22 +238,20 @@ impl Passwords {
             throttle: Throttle::new(failures_per_minute),
             counts: Counts::default(),
         };
-        Self::with(accounts, vault, Arc::new(house))
+        Self::with(roster, vault, Arc::new(house))
     }
 
     /// The same for the accounts of another configuration. Nobody who has failed is forgiven.
     #[must_use]
-    pub fn renewed(&self, accounts: &[Arc<Account>], vault: Vault) -> Self {
-        Self::with(accounts, vault, Arc::clone(&self.house))
+    pub fn renewed(&self, roster: &Roster, vault: Vault) -> Self {
+        Self::with(roster, vault, Arc::clone(&self.house))
     }
 
-    fn with(accounts: &[Arc<Account>], vault: Vault, house: Arc<House>) -> Self {
-        let doors = doors(accounts);
+    fn with(roster: &Roster, vault: Vault, house: Arc<House>) -> Self {
         Self {
             uses: Uses::new(vault.clone()),
+            doors: Doors::new(roster, &vault),
             vault,
-            decoys: decoys(&doors),
-            doors,
             house,
             lanes: [const { Mutex::const_new(()) }; LANES],
         }
@@ -310,11 +302,7 @@ impl Passwords {
     #[must_use]
     pub fn after(mut self, former: &Self) -> Self {
         self.uses = former.uses.clone();
-        for (login, door) in &self.doors {
-            if let Some(former) = former.doors.get(login) {
-                door.inherit(former);
-            }
-        }
+        self.doors.inherit(&former.doors);
         self
     }
 
@@ -335,10 +323,12 @@ impl Passwords {
     }
 
     async fn check(&self, attempt: &Attempt<'_>) -> Result<Arc<Account>, Refusal> {
-        let door = self.doors.get(attempt.login);
-        let door = door.filter(|door| door.account.provider.name == attempt.provider);
-        let read = door.or_else(|| self.decoy(attempt));
-        // A small read of a local file; handing it to another thread would cost more than the read.
+        // Small reads of local files; handing them to another thread would cost more than the reads.
+        let found = self
+            .doors
+            .find(attempt.login, attempt.provider, &self.vault);
+        let door = found.as_ref();
+        let read = found.clone().or_else(|| self.decoy(attempt));
         let (known, trouble) = match read.map(|door| door.known(&self.vault)) {
             Some(Ok(known)) => (known, None),
             Some(Err(error)) => (Arc::default(), Some(error)),
@@ -378,13 +368,14 @@ impl Passwords {
         trouble: Option<NamedError>,
         attempt: &Attempt<'_>,
     ) -> Result<Tag, Refusal> {
-        let Some(tried) = self.house.throttle.begin(attempt.pair, Instant::now()) else {
+        let Some(tried) = self.begin(door, attempt) else {
             // Also where it was not looked at: nobody must think of another password.
             return Err(trouble.map_or(Refusal::Throttled, Refusal::Vault));
         };
-        let right = self.compare(good, attempt).await;
-        // Whatever came of it for an unknown login.
-        let right = right.and_then(|tag| door.map(|_| tag).ok_or(Refusal::Wrong));
+        let right = match door {
+            Some(_) => self.compare(good, attempt).await,
+            None => self.pretend(good, attempt).await,
+        };
         let right = match (right, trouble, door) {
             (Err(Refusal::Wrong), Some(trouble), _) => Err(Refusal::Vault(trouble)),
             (Err(Refusal::Wrong), None, Some(door)) => self.learn(door, known, attempt).await,
@@ -398,15 +389,29 @@ impl Passwords {
         right
     }
 
+    /// Whether a password may be looked at. Who logged in from there before the start is known too: the guesses of others must not lock
+    /// them out after a restart. The vault is asked only where that decides.
+    fn begin(&self, door: Option<&Arc<Door>>, attempt: &Attempt<'_>) -> Option<Try<'_>> {
+        let (throttle, now) = (&self.house.throttle, Instant::now());
+        let was_here = || {
+            let door = door.filter(|_| !throttle.knows(attempt.pair, now))?;
+            // Trouble with the vault makes nobody known, and is told where passwords are read.
+            let uses = last_uses(&self.vault, &door.account.address).ok()?;
+            uses.came_from(attempt.source).then_some(())
+        };
+        throttle.begin(attempt.pair, now).or_else(|| {
+            was_here()?;
+            throttle.welcome(attempt.pair, now);
+            throttle.begin(attempt.pair, now)
+        })
+    }
+
     /// Whose passwords an unknown login is checked against, always the same ones: it takes as long as its own would, and if the vault
     /// has trouble, so has an unknown login. Nothing comes of it.
-    fn decoy(&self, attempt: &Attempt<'_>) -> Option<&Arc<Door>> {
-        let doors = self.decoys.get(attempt.provider)?;
-        let mark = self
-            .house
-            .marker
-            .mark([b"decoy", attempt.login.as_bytes(), b""]);
-        doors.get(mark.below(doors.len()))
+    fn decoy(&self, attempt: &Attempt<'_>) -> Option<Arc<Door>> {
+        let parts = [b"decoy", attempt.login.as_bytes(), b""];
+        let mark = self.house.marker.mark(parts);
+        self.doors.decoy(attempt.provider, &mark)
     }
 
     /// The slow way: a hash for each candidate, or for the dummy where there is none. Which one has the password that is presented.
@@ -428,6 +433,18 @@ impl Passwords {
                 let _ = candidate.right.set(self.right(candidate, attempt));
                 return Ok(candidate.tag);
             }
+        }
+        Err(Refusal::Wrong)
+    }
+
+    /// What a wrong password costs, for an unknown login: all the hashes, even if some account has this password.
+    async fn pretend(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> Result<Tag, Refusal> {
+        let _lane = self.lane(attempt).lock().await;
+        let ticket = self.house.workers.ticket().ok_or(Refusal::Crowded)?;
+        let hashes = good.iter().map(|candidate| &candidate.hash);
+        let dummy = good.is_empty().then_some(&self.house.dummy);
+        for hash in hashes.chain(dummy) {
+            ticket.verify(hash.clone(), attempt.password.clone()).await;
         }
         Err(Refusal::Wrong)
     }
@@ -469,27 +486,6 @@ impl Passwords {
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
-}
-
-/// ASCII case is all that is folded. An empty login opens nothing, whatever a configuration says.
-fn doors(accounts: &[Arc<Account>]) -> HashMap<String, Arc<Door>> {
-    let mut doors = HashMap::new();
-    for account in accounts {
-        let door = Arc::new(Door::new(account.clone()));
-        for login in account.logins.iter().filter(|login| !login.is_empty()) {
-            doors.insert(login.to_ascii_lowercase(), door.clone());
-        }
-    }
-    doors
-}
-
-fn decoys(doors: &HashMap<String, Arc<Door>>) -> HashMap<String, Vec<Arc<Door>>> {
-    let mut decoys: HashMap<_, Vec<_>> = HashMap::new();
-    for door in doors.values() {
-        let name = &door.account.provider.name;
-        decoys.entry(name.clone()).or_default().push(door.clone());
-    }
-    decoys
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::UpstreamTls;
-use crate::config::{Endpoint, Flow, Identity, MechanismChoice, Provider, SecretSource};
+use crate::config::{
+    Endpoint, Flow, Identity, MaxUpstream, MechanismChoice, Provider, Roster, SecretSource,
+    Template,
+};
 use crate::vault::Kind;
 
 const ALICE: &str = "alice@contoso.com";
@@ -64,7 +67,7 @@ pub(crate) struct Bench {
     state: TempDir,
     pub(crate) vault: Vault,
     pub(crate) alice: Arc<Account>,
-    accounts: Vec<Arc<Account>>,
+    roster: Roster,
     passwords: Passwords,
 }
 
@@ -75,13 +78,18 @@ impl Bench {
         let vault = Vault::open(state.path(), &key).unwrap();
         let alice = account(ALICE, &[ALICE, "scanner-2"], hashes);
         let nobody = account("bob@contoso.com", &["bob@contoso.com", ""], &[]);
-        let accounts = [alice.clone(), nobody];
-        let passwords = Passwords::build(&accounts, vault.clone(), 10, &Cost::LEAST);
+        let template = Template {
+            pattern: "*@fabrikam.com".into(),
+            provider: alice.provider.clone(),
+            max_upstream: MaxUpstream::default(),
+        };
+        let roster = Roster::new(vec![alice.clone(), nobody], vec![Arc::new(template)]);
+        let passwords = Passwords::build(&roster, vault.clone(), 10, &Cost::LEAST);
         Self {
             state,
             vault,
             alice,
-            accounts: accounts.to_vec(),
+            roster,
             passwords,
         }
     }
@@ -102,14 +110,7 @@ impl Bench {
         password: &[u8],
         restrict: impl FnOnce(&mut NamedPassword),
     ) {
-        let mut named = NamedPassword {
-            name: name.into(),
-            hash: cheap(password),
-            created: jiff::Timestamp::UNIX_EPOCH,
-            from: Vec::new(),
-            protocol: None,
-            expires: None,
-        };
+        let mut named = self::named(name, password);
         restrict(&mut named);
         add(&self.vault, &self.alice, named).unwrap();
     }
@@ -166,6 +167,17 @@ impl Bench {
 /// Whether `hash` is the hash of `password`.
 pub(crate) fn matches(hash: &str, password: &[u8]) -> bool {
     hash::verify(hash, password)
+}
+
+fn named(name: &str, password: &[u8]) -> NamedPassword {
+    NamedPassword {
+        name: name.into(),
+        hash: cheap(password),
+        created: jiff::Timestamp::UNIX_EPOCH,
+        from: Vec::new(),
+        protocol: None,
+        expires: None,
+    }
 }
 
 fn cheap(password: &[u8]) -> String {
@@ -554,7 +566,7 @@ async fn a_thousand_guesses_on_fifty_connections_cost_few_hashes_and_the_right_p
 impl Bench {
     /// What a reload of the configuration does.
     fn reload(&mut self) {
-        let next = self.passwords.renewed(&self.accounts, self.vault.clone());
+        let next = self.passwords.renewed(&self.roster, self.vault.clone());
         self.passwords = next.after(&self.passwords);
     }
 
@@ -617,6 +629,19 @@ async fn a_program_that_was_there_before_is_not_locked_out_by_its_neighbour() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_program_that_was_there_before_a_restart_is_not_locked_out_by_others_either() {
+    let mut bench = Bench::new(&[&cheap(b"right")]);
+    bench.use_at_once(b"right").await;
+    bench.passwords = Passwords::build(&bench.roster, bench.vault.clone(), 10, &Cost::LEAST);
+    for last in 1..=6 {
+        bench.exhaust(ALICE, &format!("192.0.2.{last}"));
+    }
+    let stranger = bench.login_from(ALICE, b"right", Protocol::Smtp, "192.0.2.9");
+    assert_eq!(stranger.await.unwrap_err().log_code(), THROTTLED);
+    bench.login(ALICE, b"right").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reload_forgives_nobody() {
     let mut bench = Bench::new(&[&cheap(b"right")]);
     bench.exhaust(ALICE, HERE);
@@ -642,18 +667,21 @@ async fn a_guesser_who_hangs_up_before_the_answer_is_counted_too() {
 async fn a_password_that_somebody_has_is_a_failure_like_any_other_under_an_unknown_login() {
     let bench = Bench::new(&[&cheap(b"right")]);
     bench.login(ALICE, b"right").await.unwrap();
-    // Some of these are checked against the passwords of alice, where it is remembered; their delays must not tell.
+    // Some of these are checked against the passwords of alice, where it is remembered; neither delays nor hashes must tell.
     for number in 0..8 {
         let unknown = format!("nobody-{number}@contoso.com");
+        let hashes = bench.hashes();
         for seconds in [1, 1, 1, 2, 4] {
             let start = Instant::now();
             let failure = bench.login(&unknown, b"right").await.unwrap_err();
             assert_eq!(failure.cause, Cause::Password);
             assert_eq!(start.elapsed().as_secs(), seconds, "{unknown}");
         }
+        assert_eq!(bench.hashes(), hashes + 5, "{unknown}");
         tokio::time::advance(Duration::from_secs(60)).await;
     }
 }
 
 mod learning;
+mod templates;
 mod uses;

@@ -18,10 +18,11 @@ use super::entry::{Decision, Entry, Need};
 use super::grant::{Bond, Grant, GrantError};
 use super::life::Brake;
 use super::world::{Real, World};
-use crate::config::{Account, Provider};
+use crate::config::{Account, Provider, Roster};
 use crate::failure::{Cause, Failure};
 use crate::oauth::OAuth;
-use crate::password::Verified;
+use crate::observe::Recent;
+use crate::password::{self, Verified};
 use crate::stage::Stage;
 use crate::vault::{Kind, Vault, VaultError};
 
@@ -43,6 +44,7 @@ pub(super) struct Inner {
     /// Tells the upkeep that something became due earlier than it thought.
     pub(super) changed: Notify,
     started: Timestamp,
+    pub(super) recent: Recent,
 }
 
 /// A registration's OAuth client, and the brake that all its accounts share.
@@ -69,10 +71,15 @@ pub(super) struct Slot {
 impl Tokens {
     /// Tokens kept in `vault`; a request to a token endpoint may take `limit`.
     pub fn new(vault: Vault, limit: Duration) -> Self {
-        Self::in_world(vault, Arc::new(Real { limit }))
+        Self::telling(vault, limit, Recent::default())
     }
 
-    pub(super) fn in_world(vault: Vault, world: Arc<dyn World>) -> Self {
+    /// The same, where `recent` hears of renewals and of states.
+    pub fn telling(vault: Vault, limit: Duration, recent: Recent) -> Self {
+        Self::in_world(vault, Arc::new(Real { limit }), recent)
+    }
+
+    pub(super) fn in_world(vault: Vault, world: Arc<dyn World>, recent: Recent) -> Self {
         let running = TaskTracker::new();
         // It takes tasks all the same; only a closed tracker can be waited for, and opening it again could leave somebody waiting.
         running.close();
@@ -85,6 +92,7 @@ impl Tokens {
                 changed: Notify::new(),
                 started: world.now(),
                 world,
+                recent,
             }),
         }
     }
@@ -117,6 +125,11 @@ impl Tokens {
         account: &Arc<Account>,
     ) -> Result<AccessToken, Failure> {
         self.obtain(account, Need::Login).await
+    }
+
+    /// The mailboxes of `roster` that are in use, as this vault knows them: see [`password::mailboxes`].
+    pub fn mailboxes(&self, roster: &Roster) -> Vec<Arc<Account>> {
+        password::mailboxes(roster, &self.inner.vault)
     }
 
     /// Waits until no request is under way. Call it before the process ends, so that no answer with a rotated token is lost.
@@ -254,7 +267,14 @@ impl Tokens {
             .as_ref()
             .map(|record| Grant::from_bytes(&record.bytes));
         let grant = grant.transpose().map_err(from_grant)?;
+        let former = entry.is_loaded.then_some(entry.life.state);
         entry.adopt(grant, record.map(|record| record.revision), &slot.account);
+        let life = &entry.life;
+        if former.is_some_and(|former| former != life.state) {
+            self.inner
+                .recent
+                .state(address, life.state, &life.reason, &life.remedy);
+        }
         Ok(())
     }
 

@@ -3,11 +3,14 @@
 
 mod browser;
 mod clients;
+mod console;
 mod devices;
 mod doctor;
+mod driver;
 mod egress;
 mod fail2ban;
 mod flows;
+mod identities;
 mod lab;
 mod lan;
 mod learning;

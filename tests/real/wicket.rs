@@ -26,6 +26,8 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(20);
 /// What differs between the tests.
 pub struct Plan {
     accounts: Vec<String>,
+    /// The accounts have no tables of their own, but one for their domain.
+    is_whole_domain: bool,
     way: &'static str,
     ports: Ports,
     provider: String,
@@ -36,6 +38,7 @@ pub struct Plan {
     hosts: Option<&'static str>,
     host: String,
     token_url: String,
+    console: &'static str,
 }
 
 impl Plan {
@@ -43,6 +46,7 @@ impl Plan {
     pub fn new() -> Self {
         Self {
             accounts: Vec::new(),
+            is_whole_domain: false,
             way: "implicit",
             ports: lab().ports("implicit"),
             provider: "client-id = \"native-public\"\n".to_owned(),
@@ -52,6 +56,7 @@ impl Plan {
             hosts: None,
             host: "localhost".to_owned(),
             token_url: lab().fact("token_url").to_owned(),
+            console: "off",
         }
     }
 
@@ -71,6 +76,12 @@ impl Plan {
 
     pub fn account(mut self, address: &str) -> Self {
         self.accounts.push(address.to_owned());
+        self
+    }
+
+    /// One table for the domain in place of one for each account.
+    pub fn whole_domain(mut self) -> Self {
+        self.is_whole_domain = true;
         self
     }
 
@@ -101,6 +112,12 @@ impl Plan {
     /// More keys of the listener for SMTP.
     pub fn smtp_listener(mut self, keys: &str) -> Self {
         self.smtp_listener.push_str(keys);
+        self
+    }
+
+    /// With a web console.
+    pub fn console(mut self) -> Self {
+        self.console = "127.0.0.1:0";
         self
     }
 
@@ -151,8 +168,9 @@ impl Plan {
     fn text(&self) -> String {
         let lab = lab();
         let mut text = format!(
-            "state-dir = \"state\"\n\n[console]\nlisten = \"off\"\n\n[provider.lab]\n{}\
+            "state-dir = \"state\"\n\n[console]\nlisten = \"{}\"\n\n[provider.lab]\n{}\
              authorize-url = \"{}\"\ntoken-url = \"{}\"\nca-file = \"{}\"\n",
+            self.console,
             self.provider,
             lab.fact("authorize_url"),
             self.token_url,
@@ -177,7 +195,12 @@ impl Plan {
             let keys = format!("{table}\n{}\n{smtp}", self.listeners);
             writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{keys}").expect("a string");
         }
-        for account in &self.accounts {
+        let domain = format!("*@{}", lab.fact("domain"));
+        let tables = match self.is_whole_domain {
+            true => std::slice::from_ref(&domain),
+            false => &self.accounts,
+        };
+        for account in tables {
             let table = format!("address = \"{account}\"\nprovider = \"lab\"");
             writeln!(text, "\n[[account]]\n{table}").expect("a string");
         }
@@ -244,7 +267,7 @@ impl Wicket {
         command.output().expect("the binary runs")
     }
 
-    fn add_password(&self, account: &str) {
+    pub fn add_password(&self, account: &str) {
         let mut command = self.binary();
         command.args(["password", "add", account, "--name", "test", "--stdin"]);
         command.stdin(Stdio::piped());
@@ -422,6 +445,35 @@ impl Wicket {
         assert!(ended.is_none(), "mailwicket run ended: {words}");
         let ports: BTreeMap<_, _> = words.lines().filter_map(listening).collect();
         (ports.len() == PROTOCOLS.len()).then_some(ports)
+    }
+
+    /// Changes a word of the configuration, and has the daemon take it up.
+    pub fn reload_with(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(&self.config).expect("a configuration");
+        fs::write(&self.config, text.replace(old, new)).expect("written");
+        let taken_up = || self.words().matches("configuration taken up").count();
+        let before = taken_up();
+        self.hang_up();
+        eventually("the reload", || (taken_up() > before).then_some(()));
+    }
+
+    /// Writes more to the end of the configuration, and has the daemon read it again.
+    pub fn reload_with_more(&self, more: &str) {
+        let mut file = fs::File::options().append(true).open(&self.config);
+        let file = file.as_mut().expect("the configuration");
+        file.write_all(more.as_bytes()).expect("written");
+        self.hang_up();
+    }
+
+    fn hang_up(&self) {
+        let daemon = self.daemon.as_ref().expect("a running daemon");
+        let pid = daemon.process.id().to_string();
+        succeeds(Command::new("kill").args(["-HUP", &pid]));
+    }
+
+    /// As a service manager does.
+    pub fn stop(&mut self) {
+        self.daemon.take().expect("a running daemon").stop();
     }
 
     /// As a power cut would.

@@ -10,7 +10,7 @@ use serde_spanned::Spanned;
 
 use super::super::problem::Problem;
 use super::super::shape::{self, Field};
-use super::super::{Account, CertificateFiles, Listener, LocalTls, Provider, SecretSource};
+use super::super::{CertificateFiles, Listener, LocalTls, Provider, Roster, SecretSource};
 use super::{Checker, Providers, value};
 use crate::protocol::Protocol;
 
@@ -20,16 +20,13 @@ impl Checker {
         &mut self,
         tables: Vec<Spanned<shape::Listener>>,
         providers: &Providers,
-        accounts: &[Arc<Account>],
-        console: Option<&Spanned<SocketAddr>>,
+        roster: &Roster,
+        console: Option<SocketAddr>,
     ) -> Vec<Arc<Listener>> {
-        let mut taken: BTreeSet<SocketAddr> = console
-            .map(|address| *address.get_ref())
-            .into_iter()
-            .collect();
+        let mut taken: BTreeSet<SocketAddr> = console.into_iter().collect();
         let listeners = tables
             .into_iter()
-            .map(|table| self.listener(table, providers, accounts, &mut taken));
+            .map(|table| self.listener(table, providers, roster, &mut taken));
         listeners.flatten().map(Arc::new).collect()
     }
 
@@ -37,7 +34,7 @@ impl Checker {
         &mut self,
         table: Spanned<shape::Listener>,
         providers: &Providers,
-        accounts: &[Arc<Account>],
+        roster: &Roster,
         taken: &mut BTreeSet<SocketAddr>,
     ) -> Option<Listener> {
         let span = table.span();
@@ -70,7 +67,7 @@ impl Checker {
         let provider = provider?;
         let without_login = shape
             .without_login
-            .and_then(|table| self.without_login(table, protocol, &provider, accounts));
+            .and_then(|table| self.without_login(table, protocol, &provider, roster));
         self.must_serve(&provider, protocol, named_at.unwrap_or(span));
         Some(Listener {
             protocol,
@@ -124,15 +121,23 @@ impl Checker {
         field: Field<shape::Certificate>,
         tls: LocalTls,
     ) -> Option<CertificateFiles> {
-        let table = field?;
-        let span = table.span();
+        let span = field.as_ref()?.span();
         if tls == LocalTls::None {
             let message = "a `certificate` is of no use with tls = \"none\"";
             self.tell(
-                Problem::at(span.clone(), message)
-                    .hint("set tls = \"auto\", \"implicit\" or \"starttls\""),
+                Problem::at(span, message).hint("set tls = \"auto\", \"implicit\" or \"starttls\""),
             );
         }
+        self.certificate_files(field)
+    }
+
+    /// A certificate that is shown to mail programs, or to browsers.
+    pub(super) fn certificate_files(
+        &mut self,
+        field: Field<shape::Certificate>,
+    ) -> Option<CertificateFiles> {
+        let table = field?;
+        let span = table.span();
         let shape::Certificate { file, key } = table.into_inner();
         let hint = "certificate = { file = \"fullchain.pem\", key = { file = \"privkey.pem\" } }";
         let file = self.required(file, &span, "file", hint)?;

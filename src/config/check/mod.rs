@@ -11,6 +11,7 @@ mod network;
 mod provider;
 mod scope;
 mod settings;
+mod template;
 mod url;
 mod value;
 
@@ -70,8 +71,13 @@ impl Checker {
         let ca_names = self.ca_names(file.ca);
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
-        let accounts = self.accounts(file.account, &providers);
-        let listeners = self.listeners(file.listener, &providers, &accounts, console.as_ref());
+        let roster = self.roster(file.account, &providers);
+        let listeners = self.listeners(
+            file.listener,
+            &providers,
+            &roster,
+            console.as_ref().map(|console| console.listen),
+        );
         let timeouts = self.timeouts(file.timeouts);
         let limits = self.limits(file.limits);
         let log = self.log(file.log);
@@ -79,15 +85,16 @@ impl Checker {
             path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             state_dir: state_dir?,
             vault_key,
-            console: console.map(Spanned::into_inner),
+            console,
             ca_names,
             providers: providers.into_values().flatten().collect(),
             listeners,
-            accounts,
+            roster,
             timeouts,
             limits,
             log,
             notify,
+            around: around.clone(),
         })
     }
 

@@ -16,11 +16,11 @@ use super::plan::Event;
 use super::provider::{Habits, Issued, Provider, Rotation, SignIn, Told};
 use super::sky::{DAY, HOUR, MINUTE, Ms, SECOND, Sky};
 use super::{CALM, Findings, LIMIT, LONGEST_SLEEP, Played, Report};
-use crate::config::{Account, Flow};
+use crate::config::{Account, Flow, Roster};
 use crate::failure::Cause;
 use crate::oauth::response::Answer;
-use crate::observe::AccountFigures;
 use crate::observe::notify::{self, Watch};
+use crate::observe::{AccountFigures, Recent};
 use crate::status::{AccountLine, Status};
 use crate::token::entry::Need;
 use crate::token::grant::Grant;
@@ -267,10 +267,11 @@ impl Household {
         self.began_at.store(self.sky.now(), Relaxed);
         self.disturbed();
         let world = self.world.clone();
-        let tokens = Tokens::in_world(open(self.folder.path()), world);
+        let tokens = Tokens::in_world(open(self.folder.path()), world, Recent::default());
         let accounts = self.members.iter().map(|member| member.account.clone());
         let stop = CancellationToken::new();
-        let upkeep = tokens.clone().upkeep(accounts.collect(), stop.clone());
+        let roster = Roster::new(accounts.collect(), Vec::new());
+        let upkeep = tokens.clone().upkeep(roster, stop.clone());
         let upkeep = tokio::spawn(upkeep);
         let mut logins = JoinSet::new();
         while let Some((at, event)) = events.pop_front() {
