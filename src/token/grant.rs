@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::Write;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -65,7 +65,7 @@ pub enum GrantError {
 impl Grant {
     /// A first grant, from an answer to a request that was sent at `requested_at`.
     pub fn new(provider: &Provider, answer: &Answer, requested_at: Timestamp) -> Self {
-        let span = Span::new(requested_at, answer.expires_in);
+        let span = Span::new(requested_at, answer.life(requested_at));
         Self {
             version: VERSION,
             client_id: provider.client_id.clone(),
@@ -91,7 +91,7 @@ impl Grant {
         let renewed = Self {
             access_token: Some(answer.access_token.clone()),
             requested_at,
-            expires_at: Span::new(requested_at, answer.expires_in).until,
+            expires_at: Span::new(requested_at, answer.life(requested_at)).until,
             refresh_expires_at: refresh_end(answer, requested_at).or(self.refresh_expires_at),
             refresh_end_stays: self.end_stays(answer, requested_at),
             scope: answer

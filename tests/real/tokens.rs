@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::lab::{PROTOCOLS, lab};
@@ -119,6 +121,59 @@ fn logins_go_on_without_the_token_endpoint_while_the_token_lives() {
     for protocol in PROTOCOLS {
         wicket.logs_in(protocol, account);
     }
+}
+
+#[test]
+fn an_outage_as_long_as_the_token_lives_fails_no_login_before_its_end() {
+    let account = &lab().mailbox("long-outage");
+    let mut wicket = Plan::new().account(account).lay_out();
+    lab().access_tokens_live(account, 20);
+    wicket.authorize(account);
+    // The lab counts whole seconds, and may be through with it one earlier.
+    let ends = wicket.token_ends(account).expect("a token") - Duration::from_secs(1);
+    lab().token_endpoint_fails(account, 503);
+    wicket.start();
+    // The upkeep has met the outage; the logins know nothing of it.
+    let (mut logins, mut met) = (0, false);
+    loop {
+        let answer = wicket.login("imap", account, PASSWORD);
+        if Timestamp::now() >= ends {
+            break;
+        }
+        assert!(is_success(&answer), "{answer}");
+        logins += 1;
+        met |= wicket.state(account) == "retrying";
+    }
+    assert!(met && logins > 3, "{logins} logins");
+    lab().wait_for_expiry(account);
+    let answer = wicket.login("imap", account, PASSWORD);
+    assert!(is_temporary(&answer), "{answer}");
+}
+
+/// The lab ends the whole family when a rotated token comes back, so each process has to see what the other was given.
+#[test]
+fn two_processes_on_one_vault_never_present_the_same_rotated_token_twice() {
+    let account = &lab().mailbox("two-processes");
+    let mut wicket = laid_out_with_an_expired_token(account);
+    // Tokens that are over at once: the daemon renews all the time, and so does whoever finds one that is no good.
+    lab().access_tokens_live(account, 2);
+    wicket.start();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    wicket.command(&["doctor", account, "--json"]);
+                    wicket.login("imap", account, PASSWORD);
+                }
+            });
+        }
+    });
+    assert!(refreshes(account) > 3, "{} refreshes", refreshes(account));
+    lab().access_tokens_live(account, AN_HOUR);
+    eventually("a login with a token that lives", || {
+        is_success(&wicket.login("imap", account, PASSWORD)).then_some(())
+    });
+    assert_eq!(wicket.state(account), "ok");
 }
 
 #[test]

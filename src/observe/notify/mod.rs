@@ -132,15 +132,7 @@ impl Notifier {
         let sign_ins = sign_in_endings(&status, (self.clock)());
         let endings = files.endings.iter().cloned().chain(sign_ins).collect();
         self.files = Some(files);
-        Some(Sight {
-            accounts: status
-                .accounts
-                .iter()
-                .map(|line| line.account.clone())
-                .collect(),
-            troubles: status.accounts.iter().filter_map(trouble).collect(),
-            endings,
-        })
+        Some(Sight::of(&status, endings))
     }
 
     fn log(&mut self, sight: &Sight) {
@@ -218,6 +210,18 @@ fn file_endings(sources: &Sources) -> Vec<Ending> {
     let providers = providers(sources);
     let of_providers = providers.iter().flat_map(|provider| endings(provider));
     of_providers.chain(shown_endings(sources)).collect()
+}
+
+impl Sight {
+    /// What `status` shows, and what will end.
+    pub(crate) fn of(status: &Status, endings: Vec<Ending>) -> Self {
+        let accounts = || status.accounts.iter();
+        Self {
+            accounts: accounts().map(|line| line.account.clone()).collect(),
+            troubles: accounts().filter_map(trouble).collect(),
+            endings,
+        }
+    }
 }
 
 /// What is wrong with an account.
@@ -302,7 +306,7 @@ fn shown_endings(sources: &Sources) -> Vec<Ending> {
 }
 
 /// Which sign-ins will end, where the provider says so. An end that every renewal pushes ahead is none, as long as there are renewals.
-fn sign_in_endings(status: &Status, now: Timestamp) -> Vec<Ending> {
+pub(crate) fn sign_in_endings(status: &Status, now: Timestamp) -> Vec<Ending> {
     let ending = |line: &AccountLine| {
         let token = &line.token;
         let is_end = match token.state {
@@ -320,7 +324,8 @@ fn sign_in_endings(status: &Status, now: Timestamp) -> Vec<Ending> {
             remedy: format!("Sign in again: mailwicket authorize {}", line.account),
         })
     };
-    status.accounts.iter().filter_map(ending).collect()
+    let accounts = status.accounts.iter();
+    accounts.filter_map(ending).collect()
 }
 
 #[cfg(test)]

@@ -159,7 +159,8 @@ impl Watch {
         let told = self.troubles.get(&trouble.subject);
         let event = match told {
             Some(told) if told.kind == trouble.kind => {
-                (now.duration_since(told.at) >= REMIND).then_some(Event::Reminder)
+                // Either way: a clock that was ahead must not silence anybody.
+                (now.duration_since(told.at).abs() >= REMIND).then_some(Event::Reminder)
             }
             // What has become worse, or other, is news, but what may heal by itself still gets its time.
             _ => (now.duration_since(trouble.since) >= trouble.patience?).then_some(Event::Began),
@@ -290,6 +291,15 @@ mod tests {
         assert_eq!(watch.look(at(50), &sight(&[], &[])), []);
         assert_eq!(events(&watch.look(at(50), &sight(&[], &[]))), [Event::Over]);
         assert_eq!(watch.look(at(51), &sight(&[], &[])), []);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_while_silences_nobody() {
+        let mut watch = Watch::default();
+        let troubles = sight(&[trouble("needs-consent", 0)], &[]);
+        watch.look(at(24 * 365), &troubles);
+        assert_eq!(events(&watch.look(at(1), &troubles)), [Event::Reminder]);
+        assert_eq!(watch.look(at(2), &troubles), []);
     }
 
     #[test]
