@@ -50,6 +50,7 @@ pub mod stage;
 // The house around the path.
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod control;
 pub mod daemon;
 pub mod demo;
