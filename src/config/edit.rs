@@ -19,7 +19,7 @@ mod proposal;
 mod table;
 
 pub use self::change::{Edit, Place, value_at};
-pub use self::diff::{DiffLine, Sign};
+pub use self::diff::{DiffLine, Sign, masked_lines};
 pub use self::proposal::{Proposal, Remark, digest, propose};
 
 /// What `account add` writes; the rest of an account's keys is added by hand.
@@ -334,7 +334,11 @@ pub fn save(path: &Path, old: &str, new: &str) -> Result<(), EditError> {
     replace(&target, new).map_err(fail)
 }
 
-fn replace(target: &Path, text: &str) -> io::Result<()> {
+/// Replaces a file, which is no link: whole or not at all, with the same owner and mode.
+///
+/// # Errors
+/// What the system says; the file is as it was then.
+pub fn replace(target: &Path, text: &str) -> io::Result<()> {
     let folder = target.parent().unwrap_or(Path::new("/")); // a canonical path of a file has a parent
     let metadata = fs::metadata(target)?;
     let mut file = tempfile::Builder::new()

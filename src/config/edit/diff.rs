@@ -85,6 +85,13 @@ pub(super) fn diff(before: &str, after: &str) -> Vec<DiffLine> {
     lines
 }
 
+/// The lines of a text without its secrets.
+pub fn masked_lines(text: &str) -> Vec<String> {
+    let masked = Masked::of(text);
+    let lines = 0..masked.lines.len();
+    lines.map(|at| masked.line(at, &masked)).collect()
+}
+
 /// A text, the places of its secrets, and its lines.
 struct Masked<'t> {
     text: &'t str,

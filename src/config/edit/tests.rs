@@ -439,7 +439,7 @@ const KEYS: [&[&str]; 9] = [
 
 fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
-        "[^#]{0,12}".prop_map(Value::from),
+        "[^#c]{0,12}".prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         proptest::collection::vec("[a-c]|one|two|three|u|v|127.0.0.1:[1-3]", 0..5)
             .prop_map(|items| Value::Array(items.iter().collect())),
@@ -581,7 +581,7 @@ proptest! {
     }
 
     #[test]
-    fn a_new_provider_and_its_removal_are_no_change(which in 0..4usize, crlf: bool, id in "[^#]{0,9}") {
+    fn a_new_provider_and_its_removal_are_no_change(which in 0..4usize, crlf: bool, id in "[^#c]{0,9}") {
         let before = text(which, crlf);
         let entries = vec![("preset".to_owned(), Value::from("google")), ("client-id".to_owned(), Value::from(id))];
         let after = Edit::AddProvider("new.one".into(), entries).apply(&before).unwrap();
