@@ -22,7 +22,6 @@ pub mod reload;
 pub mod server;
 mod sessions;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -135,8 +134,7 @@ impl Console {
     }
 
     /// From now on it is served there, or nowhere.
-    pub fn moved(&self, bound: Option<SocketAddr>) {
-        let url = bound.and_then(|bound| Url::parse(&format!("http://{bound}/")).ok());
+    pub fn moved(&self, url: Option<Url>) {
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = url;
     }
 

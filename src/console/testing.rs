@@ -41,6 +41,7 @@ pub fn console_of(folder: &Path, text: &str) -> (Console, Held) {
         tokens: Some(tokens.clone()),
         accounts: config.accounts.clone(),
         listeners: Vec::new(),
+        console_certificate: None,
     };
     let failures = config.limits.failed_logins_per_minute;
     let passwords = Passwords::new(&config.accounts, vault.clone(), failures);

@@ -119,10 +119,13 @@ impl Browser {
         text(&self.command("GET", "/url", &Value::Null))
     }
 
-    /// What a person sees of an element.
-    pub fn sees(&self, selector: &str) -> String {
-        let element = self.find(selector);
-        text(&self.command("GET", &format!("/element/{element}/text"), &Value::Null))
+    /// What a person sees of an element; nothing if it is not there, or is replaced at this moment.
+    fn sees(&self, selector: &str) -> Option<String> {
+        let using = json!({ "using": "css selector", "value": selector });
+        let found = self.try_command("POST", "/element", &using)?;
+        let element = text(&found[ELEMENT]);
+        let seen = self.try_command("GET", &format!("/element/{element}/text"), &Value::Null)?;
+        Some(text(&seen))
     }
 
     pub fn click(&self, selector: &str) {
@@ -150,7 +153,8 @@ impl Browser {
 
     /// Waits until a person sees these words.
     pub fn comes_to_see(&self, selector: &str, words: &str) {
-        eventually(words, || self.sees(selector).contains(words).then_some(()));
+        let has_words = |seen: String| seen.contains(words).then_some(());
+        eventually(words, || self.sees(selector).and_then(has_words));
     }
 
     /// Runs a script in the page, past its policy, as only a driver can.
@@ -220,6 +224,17 @@ impl Browser {
     fn find(&self, selector: &str) -> String {
         let using = json!({ "using": "css selector", "value": selector });
         text(&self.command("POST", "/element", &using)[ELEMENT])
+    }
+
+    /// The answer of a command about elements that may not be there.
+    fn try_command(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
+        let path = format!("/session/{}{path}", self.session);
+        let (status, answer) = exchange(self.port, method, &path, body);
+        match (status, answer["value"]["error"].as_str()) {
+            (200, _) => Some(answer["value"].clone()),
+            (_, Some("no such element" | "stale element reference")) => None,
+            _ => panic!("{method} {path}: {answer}"),
+        }
     }
 
     fn command(&self, method: &str, path: &str, body: &Value) -> Value {

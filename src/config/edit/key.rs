@@ -283,8 +283,9 @@ pub(super) fn insert_into_list(text: &str, key: &str, value: Value) -> Result<St
 
 /// Which key of which provider or listener stands at an octet.
 pub(super) fn locate(root: &Table, octet: usize) -> Option<(Place, Vec<String>)> {
-    let providers = Node::of(root.get("provider")?)?.table();
-    let providers = providers.into_iter().flat_map(|table| table.iter());
+    let providers = root.get("provider").and_then(Node::of);
+    let providers = providers.and_then(Node::table).into_iter();
+    let providers = providers.flat_map(|table| table.iter());
     let providers = providers
         .filter_map(|(name, item)| Some((Place::Provider(name.to_owned()), Node::of(item)?)));
     let listeners = match root.get("listener").and_then(Node::of) {

@@ -603,3 +603,11 @@ proptest! {
 fn value_of(text: &str, key: &str) -> toml::Value {
     plain(text).unwrap()[key].clone()
 }
+
+#[test]
+fn a_problem_of_a_listener_is_told_at_its_key_without_any_provider() {
+    let text = "[[listener]]\nlisten = '127.0.0.1'\n";
+    let octet = text.find("'127").unwrap();
+    let about = super::change::key_at(text, octet);
+    assert_eq!(about, Some((Place::Listener(0), words(&["listen"]))));
+}

@@ -45,6 +45,8 @@ pub struct NewSecret {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     Waiting,
+    /// It is being written and taken up.
+    Saving,
     /// It is in force.
     InForce,
     /// It is in the file, but was not taken up, for this reason.

@@ -138,7 +138,7 @@ pub fn facts(console: &Console, seen: &Seen, name: &str) -> Markup {
         ("Revocation URL", url(&provider.revoke_url)),
     ];
     html! {
-        details {
+        details open {
             summary { "What it comes to, with everything from its preset" }
             dl.facts {
                 dt { "Flow" } dd { (provider.flow.word()) }

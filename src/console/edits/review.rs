@@ -334,6 +334,10 @@ pub async fn show(
                 (page::form(&session, &path, &html! {}, "Save and reload"))
                 p { a href=(draft.section) { "Leave it as it is" } }
             }
+            Outcome::Saving => {
+                p { "The change is being saved and taken up. Reload this page in a moment." }
+                (difference(&draft))
+            }
             Outcome::InForce => {
                 p { strong { "The change is saved and in force." } " Sessions that were logged in go on." }
                 (listening(&console))
@@ -391,6 +395,7 @@ fn lines(diff: &[DiffLine]) -> Markup {
         pre.diff role="group" aria-label="What changes in the file" tabindex="0" {
             @for line in diff {
                 @let text = format!("{} {}\n", line.sign.mark(), line.text);
+                @if line.sign != Sign::Gap { span.number aria-hidden="true" { (format!("{:>4} ", line.number)) } }
                 @match line.sign {
                     Sign::Same => { span { (text) } }
                     Sign::Less => { del { (text) } }
@@ -426,7 +431,15 @@ pub async fn save(
 ) -> Served {
     let found = drafts.find(&name, Instant::now()).ok_or_else(gone)?;
     let path = format!("/changes/{name}");
-    if with(&found, |draft| draft.state.clone()) != Outcome::Waiting {
+    // Whoever presses the button twice saves once.
+    let is_first = with(&found, |draft| {
+        let is_first = draft.state == Outcome::Waiting;
+        if is_first {
+            draft.state = Outcome::Saving;
+        }
+        is_first
+    });
+    if !is_first {
         return Ok(Redirect::to(&path).into_response());
     }
     let writing = Arc::clone(&found);
@@ -435,6 +448,7 @@ pub async fn save(
         .await
         .ok_or_else(Fault::internal)?;
     if let Err(words) = written {
+        with(&found, |draft| draft.state = Outcome::Waiting);
         session.flash(Flash::fault(words));
         return Ok(Redirect::to(&path).into_response());
     }
