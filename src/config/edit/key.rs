@@ -246,19 +246,15 @@ fn cut_entry(text: &str, table: &InlineTable, value: &Value) -> Option<String> {
         .iter()
         .position(|(_, other)| other.span().is_some_and(|other| other == span))?;
     let own = space_before(&entries[at])?;
-    let (range, spaces) = match (at, entries.get(1)) {
-        (0, None) => (own.start..span.end, vec![own]),
+    let (range, space) = match (at, entries.get(1)) {
+        (0, None) => (own.start..span.end, own),
         (0, Some(next)) => {
             let next = space_before(next)?;
-            (own.end..next.end, vec![span.end..next.end])
+            (own.end..next.end, span.end..next.end)
         }
-        _ => (own.start.checked_sub(1)?..span.end, vec![own]),
+        _ => (own.start.checked_sub(1)?..span.end, own),
     };
-    let is_free = |space: Range<usize>| !text[space].contains('#');
-    spaces
-        .into_iter()
-        .all(is_free)
-        .then(|| splice(text, range, ""))
+    (!text[space].contains('#')).then(|| splice(text, range, ""))
 }
 
 /// What stands between the comma or brace before an entry of an inline table and its key.
