@@ -8,7 +8,6 @@ mod device;
 mod password;
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -210,7 +209,7 @@ fn on_terminal(args: &Args, config: &Config) -> Result<(), AuthorizeError> {
     let vault = Vault::open(&config.state_dir, &config.vault_key)?;
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let account = config.account(&args.account)?;
-    let is_pasted = Method::of(args, account) == Method::Paste || io::stdin().is_terminal();
+    let is_pasted = Method::of(args, &account) == Method::Paste || io::stdin().is_terminal();
     // The password is read elsewhere, and only one may read.
     let may_paste = is_pasted && account.provider.flow != Flow::Password;
     let mut terminal = Terminal {
@@ -254,7 +253,7 @@ pub async fn authorize(
     vault: &Vault,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), AuthorizeError> {
-    let account = Arc::clone(config.account(&args.account)?);
+    let account = config.account(&args.account)?;
     // A record that cannot be replaced is better known before somebody signs in than after.
     vault.read(Kind::Grant, &account.address)?;
     let oauth = OAuth::new(account.provider.clone(), config.timeouts.token)?;

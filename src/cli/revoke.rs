@@ -118,7 +118,7 @@ async fn revoke(args: &Args, config: &Config) -> Result<String, RevokeError> {
     if account.provider.flow.is_unattended() {
         return Err(RevokeError::NoGrant(account.address.clone()));
     }
-    at_provider(account, config, &vault).await
+    at_provider(&account, config, &vault).await
 }
 
 fn forget(vault: &Vault, address: &str) -> Result<String, RevokeError> {

@@ -39,12 +39,12 @@ pub fn console_of(folder: &Path, text: &str) -> (Console, Held) {
     let tokens = Tokens::telling(vault.clone(), config.timeouts.token, recent.clone());
     let sources = Sources {
         tokens: Some(tokens.clone()),
-        accounts: config.accounts.clone(),
+        roster: config.roster.clone(),
         listeners: Vec::new(),
         console_certificate: None,
     };
     let failures = config.limits.failed_logins_per_minute;
-    let passwords = Passwords::new(&config.accounts, vault.clone(), failures);
+    let passwords = Passwords::new(&config.roster, vault.clone(), failures);
     let in_force = InForce {
         config: Arc::new(config),
         vault,

@@ -11,6 +11,7 @@ mod editing;
 mod egress;
 mod fail2ban;
 mod flows;
+mod identities;
 mod lab;
 mod lan;
 mod learning;
