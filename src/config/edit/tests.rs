@@ -483,11 +483,12 @@ fn written(text: &str, way: &[Step]) -> Option<Value> {
     })?
 }
 
-/// The comments of the fixtures, which all have a number.
+/// The comments of the fixtures, which all end with a number. No value has a space and such a number in it.
 fn comments(text: &str) -> Vec<&str> {
-    let is_digit = |at: &usize| text.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit);
-    let marks = text.match_indices('c').map(|(at, _)| at).filter(is_digit);
-    marks.filter_map(|at| text.get(at..at + 3)).collect()
+    let marks = text.match_indices(" c").map(|(at, _)| at + 1);
+    let is_number = |mark: &&str| mark[1..].bytes().all(|digit| digit.is_ascii_digit());
+    let marks = marks.filter_map(|at| text.get(at..at + 3));
+    marks.filter(is_number).collect()
 }
 
 /// What stands before the first difference and after the last one.
