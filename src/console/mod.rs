@@ -12,6 +12,7 @@
 //! A page never shows a secret; there is no handler that reads one from the vault or the configuration.
 
 mod assets;
+mod edits;
 mod events;
 pub mod gate;
 mod live;
@@ -148,6 +149,7 @@ fn pages() -> Router<Arc<Console>> {
     Router::new()
         .merge(overview::routes())
         .merge(events::routes())
+        .merge(edits::routes())
         .merge(live::routes())
         .merge(gate::routes())
         .fallback(page::not_found)

@@ -7,6 +7,7 @@ mod console;
 mod devices;
 mod doctor;
 mod driver;
+mod editing;
 mod egress;
 mod fail2ban;
 mod flows;
