@@ -1,7 +1,8 @@
 //! What providers' error answers mean, as data: to explain a new error, add a row.
 //!
 //! What mailwicket *does* follows from `error` and `suberror` (RFC 6749 §5.2): providers say that numbers and texts may change.
-//! Numbers and texts choose only the *explanation*, except that a number known to be temporary never ends a grant.
+//! Numbers and texts choose only the *explanation*, except that no number ends a grant which is known to be temporary, or to stand for
+//! a policy that an administrator can lift: mail must flow again without anybody at the keyboard.
 
 use std::time::Duration;
 
@@ -33,12 +34,9 @@ pub struct Meaning {
 /// The meaning of an error answer.
 pub fn meaning(answer: &ErrorAnswer) -> Meaning {
     let row = ROWS.iter().find(|row| row.sign.fits(answer));
-    let class = match row {
-        Some(Row {
-            temporary: true, ..
-        }) => Class::Retry,
-        _ => behaviour(&answer.error, answer.suberror.as_deref()),
-    };
+    let class = row
+        .and_then(|row| row.class)
+        .unwrap_or_else(|| behaviour(&answer.error, answer.suberror.as_deref()));
     let remedy = row.map_or_else(|| general_remedy(class), |row| row.remedy);
     let pause = row.and_then(|row| row.pause);
     Meaning {
@@ -78,7 +76,8 @@ fn behaviour(error: &str, suberror: Option<&str>) -> Class {
             | "admin_policy_enforced"
             | "org_internal"
             | "redirect_uri_mismatch"
-            | "access_not_configured",
+            | "access_not_configured"
+            | "disallowed_useragent",
             _,
         ) => Class::Config,
         _ => Class::Retry,
@@ -125,8 +124,8 @@ impl Sign {
 
 struct Row {
     sign: Sign,
-    /// Time alone heals it, whatever `error` says.
-    temporary: bool,
+    /// What has to happen, whatever `error` says.
+    class: Option<Class>,
     remedy: &'static str,
     pause: Option<Duration>,
 }
@@ -134,18 +133,25 @@ struct Row {
 const fn row(sign: Sign, remedy: &'static str) -> Row {
     Row {
         sign,
-        temporary: false,
+        class: None,
         remedy,
         pause: None,
     }
 }
 
+/// Time alone heals it.
 const fn wait(sign: Sign, remedy: &'static str) -> Row {
     Row {
-        sign,
-        temporary: true,
-        remedy,
-        pause: None,
+        class: Some(Class::Retry),
+        ..row(sign, remedy)
+    }
+}
+
+/// Somebody else has to act; then the grant is good again, without another sign-in.
+const fn lift(sign: Sign, remedy: &'static str) -> Row {
+    Row {
+        class: Some(Class::Config),
+        ..row(sign, remedy)
     }
 }
 
@@ -168,19 +174,25 @@ static ROWS: &[Row] = &[
     row(Entra(&[50_173, 50_132, 50_133]), "The sign-in was revoked, often by a password change. Sign in again: mailwicket authorize ACCOUNT"),
     row(Entra(&[50_074, 50_076, 50_078, 50_158]), "The organisation now asks for another sign-in factor. Sign in again in the browser: mailwicket authorize ACCOUNT"),
     row(Entra(&[50_072, 50_079]), "The user has to register a second sign-in factor first. Sign in again in the browser and finish the registration."),
-    row(Entra(&[50_097, 50_129, 53_000, 53_001]), "A policy demands a managed device, which this host cannot be. Ask the administrator for an exception, or use flow = \"client-credentials\"."),
-    row(Entra(&[53_003]), "A Conditional Access policy blocked the sign-in. The administrator finds its name in the sign-in log."),
-    row(Entra(&[530_032, 530_035]), "The organisation's security policy or security defaults blocked the sign-in; the administrator must allow it."),
+    lift(Entra(&[50_097, 50_129, 53_000, 53_001]), "A policy demands a managed device, which this host cannot be. Ask the administrator for an exception, or use flow = \"client-credentials\"."),
+    lift(Entra(&[53_003, 50_005]), "A Conditional Access policy blocked the sign-in. The administrator finds its name in the sign-in log."),
+    lift(Entra(&[530_032, 530_035]), "The organisation's security policy or security defaults blocked the sign-in; the administrator must allow it."),
+    lift(Entra(&[500_014]), "Exchange Online is disabled in the tenant, or has no licence there; the administrator must change that."),
+    row(Entra(&[50_053]), "The user is locked, after too many wrong passwords or because of the address that they came from. Wait; the administrator finds the reason in the sign-in log."),
+    row(Entra(&[500_121]), "The second sign-in factor was refused or took too long. Try again: mailwicket authorize ACCOUNT"),
+    row(Entra(&[50_058]), "Nobody was signed in in the browser. Sign in there: mailwicket authorize ACCOUNT"),
+    row(Entra(&[50_140]), "The question \"Stay signed in?\" was interrupted. Try again: mailwicket authorize ACCOUNT"),
     row(Entra(&[50_055]), "The user's password has expired. Change it, then sign in again."),
-    row(Entra(&[50_057]), "The user's account is disabled; the administrator must enable it."),
+    lift(Entra(&[50_057]), "The user's account is disabled; the administrator must enable it."),
     row(Entra(&[500_341]), "The user's account was deleted; remove it from the configuration."),
-    row(Entra(&[50_105]), "The user is not assigned to the application: Enterprise applications, Users and groups."),
+    lift(Entra(&[50_105]), "The user is not assigned to the application: Enterprise applications, Users and groups."),
     row(Entra(&[50_020]), "A personal or foreign account was used at a tenant that does not know it. Set tenant to \"consumers\" or \"common\", or invite the user."),
     row(Entra(&[50_034]), "The tenant has no such user; check the address and the tenant."),
     row(Entra(&[50_194]), "The application belongs to one tenant: set tenant to that tenant's id."),
     row(Entra(&[50_011, 500_113]), "The redirect address is not registered: add http://localhost under \"Mobile and desktop applications\"."),
     row(Entra(&[65_001]), "Nobody has agreed to these permissions yet. Sign in and accept, or let an administrator grant consent."),
     row(Entra(&[65_004]), "The consent page was cancelled. Try again."),
+    row(Entra(&[65_006]), "The application asks for permissions that do not fit together; name the scopes (https://outlook.office.com/…) in place of .default."),
     row(Entra(&[90_094, 90_095]), "Only an administrator may consent to this application; send the administrator the consent link."),
     row(Entra(&[650_052, 650_056, 650_057, 500_011]), "The application asks for a permission that it was not given. Check its API permissions and the scopes (https://outlook.office.com/…)."),
     row(Entra(&[70_011, 28_002, 700_022]), "The scope is wrong, or two resources are mixed in one request; use only https://outlook.office.com/… scopes."),
@@ -195,13 +207,14 @@ static ROWS: &[Row] = &[
     row(Entra(&[70_000]), "The provider cannot use the stored sign-in. Check that client-id did not change, then sign in again."),
     row(Entra(&[90_002]), "The tenant is not known here: check its name, and the national cloud."),
     row(Entra(&[90_038, 900_382, 900_432]), "The tenant lives in another national cloud; use that cloud's URLs and a registration there."),
-    row(Entra(&[900_144, 9_002_313, 90_014]), "The request was malformed; look for spaces or line ends in client-id, tenant and secret."),
+    row(Entra(&[900_144, 9_002_313, 90_014]), "The request was malformed; look for spaces or line ends in client-id, tenant and secret; at \"consumers\" also for a flow that personal accounts do not have."),
     row(Entra(&[9_001_023, 9_002_332]), "This grant is not allowed at \"common\" or \"consumers\": set tenant to the tenant's id."),
     row(Entra(&[700_027, 50_012]), "The provider does not accept the certificate's signature: upload the certificate to the registration, and check that the key belongs to it."),
     row(Entra(&[700_024]), "The assertion is not within its time: set this machine's clock."),
     row(Entra(&[700_211, 700_213, 70_021]), "No federated credential of the registration fits the assertion: compare its issuer, subject and audience (iss, sub, aud) with the registration's."),
     row(Entra(&[50_126]), "The user name or password is wrong; or the user signs in elsewhere (federation), where this flow cannot follow: use \"authorization-code\" or \"device-code\"."),
     row(Entra(&[70_019, 70_018]), "The code was not typed in time, or wrongly. Start again: mailwicket authorize ACCOUNT"),
+    wait(Entra(&[70_016]), "The code has not been typed yet."),
     pause(Entra(&[50_196]), 60, "The provider saw a request loop. All accounts of this client id wait for an hour; look for another program that uses it."),
     pause(Entra(&[90_055]), 10, "The tenant is throttled at the provider. All accounts of this client id wait for ten minutes."),
     wait(Entra(&[90_012, 90_024, 90_033, 90_006, 50_033, 50_087, 70_012]), "The provider has trouble of its own."),
@@ -209,6 +222,9 @@ static ROWS: &[Row] = &[
     row(Sub("invalid_grant", "invalid_rapt"), "A Workspace session policy demands a new sign-in; the administrator may trust the application."),
     row(Text("invalid_grant", "expired or revoked"), "The sign-in was revoked, the password changed, or the consent screen is in \"Testing\", where sign-ins last 7 days: publish it (\"In production\" or \"Internal\") and sign in again."),
     row(Text("invalid_grant", "Invalid JWT"), "The assertion of the service account is not within its time: set this machine's clock."),
+    row(Text("invalid_grant", "Bad Request"), "The code or the sign-in is malformed, used already or of another client. Start again: mailwicket authorize ACCOUNT"),
+    row(Text("access_denied", "Google verification process"), "The consent screen is in \"Testing\" and the user is no tester: add them under \"Test users\", or publish the application."),
+    row(Word("disallowed_useragent"), "Google takes no sign-ins in the window of another program: open the address in a browser of its own."),
     row(Text("unauthorized_client", "not authorized for any of the scopes"), "Domain-wide delegation lacks the scope: admin console, API controls, add the client id with https://mail.google.com/."),
     row(Word("deleted_client"), "The client id was deleted in the provider's console."),
     row(Word("redirect_uri_mismatch"), "The redirect address is not registered; at Google the client must be of type \"Desktop app\"."),
@@ -259,6 +275,36 @@ mod tests {
             r#"{"error":"invalid_grant","error_codes":[90033]}"#,
         ));
         assert_eq!(trouble.class, Class::Retry);
+    }
+
+    #[test]
+    fn a_policy_that_an_administrator_can_lift_ends_no_grant() {
+        for number in [53_003, 530_032, 53_000, 50_097, 50_057, 50_105, 50_005] {
+            let json = format!(r#"{{"error":"invalid_grant","error_codes":[{number}]}}"#);
+            let blocked = meaning(&answer(&json));
+            assert_eq!(blocked.class, Class::Config, "{number}");
+            assert!(!blocked.remedy.contains("authorize"), "{number}");
+        }
+    }
+
+    #[test]
+    fn every_number_that_people_meet_is_explained() {
+        // Microsoft's reference of error codes, as far as its codes are of sign-ins for mail.
+        let numbers = [
+            50_005, 50_011, 500_113, 50_020, 50_034, 50_053, 50_055, 50_057, 50_058, 50_072,
+            50_079, 50_074, 50_076, 50_078, 50_097, 50_129, 53_001, 50_105, 500_121, 50_126,
+            50_132, 50_133, 50_140, 50_158, 50_173, 50_194, 50_196, 501_481, 500_011, 650_057,
+            500_014, 500_341, 53_000, 53_003, 530_032, 530_035, 54_005, 65_001, 65_004, 650_052,
+            650_056, 70_000, 700_005, 70_001, 700_016, 70_002, 7_000_215, 7_000_222, 7_000_218,
+            700_025, 7_000_112, 700_027, 50_012, 700_024, 700_211, 700_213, 70_021, 70_008,
+            700_082, 700_084, 70_043, 70_011, 28_002, 700_022, 70_016, 70_018, 70_019, 90_002,
+            90_012, 90_024, 90_033, 90_006, 50_033, 50_087, 70_012, 90_055, 90_038, 900_382,
+            900_432, 90_094, 90_095, 900_144, 9_002_313, 90_014, 9_001_023, 9_002_332,
+        ];
+        for number in numbers {
+            let json = format!(r#"{{"error":"new_word","error_codes":[{number}]}}"#);
+            assert_ne!(meaning(&answer(&json)).remedy, "", "{number}");
+        }
     }
 
     #[test]

@@ -121,7 +121,8 @@ impl Entry {
     pub(super) fn granted(&self, answer: &Answer, sent: Timestamp, account: &Account) -> Grant {
         let mut healthy = self.life.clone();
         healthy.succeeded(self.world.now());
-        match &self.grant {
+        let former = self.grant.as_deref();
+        match former.filter(|_| !account.provider.flow.is_unattended()) {
             Some(grant) => grant.renewed(answer, sent),
             None => Grant::new(&account.provider, answer, sent),
         }

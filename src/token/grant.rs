@@ -70,7 +70,11 @@ impl Grant {
             version: VERSION,
             client_id: provider.client_id.clone(),
             authority: authority(provider),
-            refresh_token: answer.refresh_token.clone(),
+            // RFC 6749 §4.4.3: an application that signs in by itself has no use for one.
+            refresh_token: answer
+                .refresh_token
+                .clone()
+                .filter(|_| !provider.flow.is_unattended()),
             previous_refresh_token: None,
             access_token: Some(answer.access_token.clone()),
             requested_at,
@@ -166,9 +170,13 @@ impl Grant {
         life
     }
 
-    /// Whether it was made with the registration that `provider` is now.
+    /// Whether it was made with the registration that `provider` is now. What a person agreed to is nothing to an application that
+    /// signs in by itself.
     pub fn belongs_to(&self, provider: &Provider) -> bool {
-        self.client_id == provider.client_id && self.authority == authority(provider)
+        let is_of_a_person = self.refresh_token.is_some();
+        self.client_id == provider.client_id
+            && self.authority == authority(provider)
+            && !(is_of_a_person && provider.flow.is_unattended())
     }
 
     /// The registration it was made with, for messages.

@@ -300,6 +300,41 @@ async fn a_refusal_after_a_lost_answer_says_so_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_policy_that_an_administrator_lifts_lets_mail_flow_without_anybody() {
+    let blocked = r#"{"error":"invalid_grant","error_description":"AADSTS53003: blocked"}"#;
+    let replies = vec![Reply::json(400, blocked), good("new", "rt2")];
+    let bench = Bench::new(4000, Endpoint::replying(replies).await).await;
+    let failure = bench.login().await.expect_err("blocked");
+    assert_eq!(
+        (failure.cause, bench.state()),
+        (Cause::Config, State::ConfigError)
+    );
+    let restarted = Tokens::new(open(bench.folder.path()), LIMIT);
+    let token = restarted.obtain(&bench.account, Need::Login).await;
+    assert_eq!(token.expect("token").expose(), "new");
+}
+
+#[tokio::test]
+async fn the_lost_consent_of_a_person_is_nothing_to_an_application_of_the_same_registration() {
+    let app = Reply::json(
+        200,
+        r#"{"access_token":"app","expires_in":3600,"refresh_token":"r"}"#,
+    );
+    let replies = vec![refusal("invalid_grant"), app];
+    let mut bench = Bench::new(4000, Endpoint::replying(replies).await).await;
+    bench.login().await.expect_err("revoked");
+    let account = account_at(&bench.endpoint.url, ALICE, |provider| {
+        provider.flow = Flow::ClientCredentials
+    });
+    bench.account = account;
+    for _ in 0..2 {
+        bench.tokens = Tokens::new(open(bench.folder.path()), LIMIT);
+        assert_eq!(bench.login().await.expect("token"), "app");
+    }
+    assert_eq!(bench.endpoint.hits(), 2, "its token is kept");
+}
+
+#[tokio::test]
 async fn a_new_sign_in_is_noticed_without_a_restart() {
     let bench = Bench::new(
         4000,
