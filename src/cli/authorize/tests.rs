@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,9 @@ use super::*;
 use crate::config::SecretSource;
 use crate::oauth::testing::{Endpoint, Reply};
 use crate::token::Tokens;
+use crate::token::grant::Grant;
 use crate::token::life::State;
+use crate::vault::Kind;
 
 const ALICE: &str = "alice@example.com";
 
