@@ -59,5 +59,6 @@ pub mod import;
 pub mod observe;
 pub mod process;
 pub mod revoke;
+pub mod setup;
 pub mod signals;
 pub mod status;

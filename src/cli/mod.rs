@@ -9,7 +9,6 @@ pub mod demo;
 pub mod doctor;
 pub mod import;
 pub mod man;
-mod new_file;
 pub mod password;
 pub mod revoke;
 pub mod run;

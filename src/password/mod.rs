@@ -20,6 +20,7 @@ mod remembered;
 mod scheme;
 mod throttle;
 mod uses;
+pub mod values;
 mod workers;
 
 use std::collections::HashMap;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::values::now;
 use super::{PasswordError, Streams};
 use crate::config::{Account, Config};
+use crate::password::values::now;
 use crate::password::{self, NamedError, NamedPassword, Scheme, Unfit};
 use crate::vault::Vault;
 
