@@ -57,6 +57,13 @@ pub enum AuthorizeError {
     Vault(#[from] VaultError),
 }
 
+impl AuthorizeError {
+    /// Whether the configuration itself is wrong.
+    pub const fn is_of_configuration(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+}
+
 fn on_a_new_line(words: &str) -> String {
     if words.is_empty() {
         String::new()

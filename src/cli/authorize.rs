@@ -91,7 +91,7 @@ pub enum AuthorizeError {
     Password(io::Error),
     /// There was no sign-in, or no use of it.
     #[error(transparent)]
-    Library(#[from] library::AuthorizeError),
+    Library(Box<library::AuthorizeError>),
     /// The input ended before the address was pasted.
     #[error("nothing was pasted")]
     NothingPasted,
@@ -102,25 +102,30 @@ pub enum AuthorizeError {
 
 impl AuthorizeError {
     /// The exit code that stands for it.
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::NoAccount(_)
-            | Self::NoMethod { .. }
-            | Self::Library(library::AuthorizeError::Tls(_)) => Exit::Usage,
+            Self::NoAccount(_) | Self::NoMethod { .. } => Exit::Usage,
+            Self::Library(error) if error.is_of_configuration() => Exit::Usage,
             _ => Exit::Failed,
         }
     }
 }
 
+impl From<library::AuthorizeError> for AuthorizeError {
+    fn from(error: library::AuthorizeError) -> Self {
+        Self::Library(Box::new(error))
+    }
+}
+
 impl From<RedirectError> for AuthorizeError {
     fn from(error: RedirectError) -> Self {
-        Self::Library(error.into())
+        library::AuthorizeError::from(error).into()
     }
 }
 
 impl From<VaultError> for AuthorizeError {
     fn from(error: VaultError) -> Self {
-        Self::Library(error.into())
+        library::AuthorizeError::from(error).into()
     }
 }
 
