@@ -1,7 +1,7 @@
 //! Where the commands of this machine ask the running daemon: HTTP on loopback, with a secret that only the owner of the state
 //! folder can read.
 //!
-//! It is the same on every system, and what can be asked reveals no secret. The secret itself never crosses the socket: the asker
+//! It is the same on every system, and what can be asked reveals no secret but a link to the console. The secret itself never crosses the socket: the asker
 //! proves that it has it, and so does the answer, because after a crash another program may have the port.
 
 use std::convert::Infallible;
@@ -21,14 +21,17 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use zeroize::Zeroizing;
 
+use crate::console::Console;
 use crate::status::{Sources, Status};
 
 /// The file in the state folder that says where to ask and with what secret.
@@ -46,6 +49,10 @@ const NONCE: &str = "x-nonce";
 /// The header with the proof of the secret, in both directions.
 const PROOF: &str = "x-proof";
 
+/// What can be asked for.
+const STATUS: &str = "/status";
+const CONSOLE: &str = "/console-link";
+
 /// Why the place to ask could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what} for `mailwicket status`: {source}")]
@@ -61,6 +68,13 @@ struct Address {
     secret: String,
 }
 
+/// A link to the console.
+#[derive(Serialize, Deserialize)]
+pub struct ConsoleLink {
+    /// The link; `None` if the console is not served.
+    pub link: Option<Url>,
+}
+
 /// The daemon's side.
 pub struct Control {
     listener: TcpListener,
@@ -71,6 +85,7 @@ pub struct Control {
 struct Desk {
     secret: Zeroizing<String>,
     sources: watch::Receiver<Arc<Sources>>,
+    console: Arc<Console>,
 }
 
 impl Control {
@@ -81,6 +96,7 @@ impl Control {
     pub async fn open(
         state_dir: &Path,
         sources: watch::Receiver<Arc<Sources>>,
+        console: Arc<Console>,
     ) -> Result<Self, ControlError> {
         let failed = |what: String| move |source: io::Error| ControlError { what, source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -99,7 +115,11 @@ impl Control {
         Ok(Self {
             listener,
             file,
-            desk: Arc::new(Desk { secret, sources }),
+            desk: Arc::new(Desk {
+                secret,
+                sources,
+                console,
+            }),
         })
     }
 
@@ -131,7 +151,7 @@ impl Control {
 async fn answer(stream: TcpStream, desk: Arc<Desk>) {
     let service = service_fn(|request: Request<Incoming>| {
         let desk = Arc::clone(&desk);
-        async move { Ok::<_, Infallible>(status(&desk, &request).await) }
+        async move { Ok::<_, Infallible>(hear(&desk, &request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -142,7 +162,7 @@ async fn answer(stream: TcpStream, desk: Arc<Desk>) {
     let _ = timeout(PATIENCE, connection).await;
 }
 
-async fn status(desk: &Desk, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn hear(desk: &Desk, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let header = |name| {
         request
             .headers()
@@ -152,16 +172,17 @@ async fn status(desk: &Desk, request: &Request<Incoming>) -> Response<Full<Bytes
     let nonce = header(NONCE).unwrap_or_default();
     let proof = header(PROOF).and_then(|proof| URL_SAFE_NO_PAD.decode(proof).ok());
     let is_proven = proof.is_some_and(|proof| {
-        mac(&desk.secret, "ask", nonce, b"")
+        mac(&desk.secret, "ask", nonce, request.uri().path().as_bytes())
             .verify_slice(&proof)
             .is_ok()
     });
-    if !is_proven || request.uri().path() != "/status" {
-        return plain(StatusCode::UNAUTHORIZED);
-    }
-    let sources = Arc::clone(&desk.sources.borrow());
-    let told = tokio::task::spawn_blocking(move || serde_json::to_vec(&sources.status())).await;
-    let Ok(Ok(body)) = told else {
+    let told = match request.uri().path() {
+        _ if !is_proven => return plain(StatusCode::UNAUTHORIZED),
+        STATUS => status(desk).await,
+        CONSOLE => link(desk),
+        _ => return plain(StatusCode::NOT_FOUND),
+    };
+    let Some(body) = told else {
         return plain(StatusCode::INTERNAL_SERVER_ERROR);
     };
     let proof = mac(&desk.secret, "answer", nonce, &body)
@@ -170,6 +191,17 @@ async fn status(desk: &Desk, request: &Request<Incoming>) -> Response<Full<Bytes
     let answer = Response::builder().header(PROOF, URL_SAFE_NO_PAD.encode(proof));
     let answer = answer.body(Full::new(Bytes::from(body)));
     answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+async fn status(desk: &Desk) -> Option<Vec<u8>> {
+    let sources = Arc::clone(&desk.sources.borrow());
+    let told = tokio::task::spawn_blocking(move || serde_json::to_vec(&sources.status()));
+    told.await.ok()?.ok()
+}
+
+fn link(desk: &Desk) -> Option<Vec<u8>> {
+    let link = desk.console.link().ok()?;
+    serde_json::to_vec(&ConsoleLink { link }).ok()
 }
 
 fn plain(status: StatusCode) -> Response<Full<Bytes>> {
@@ -195,6 +227,18 @@ fn mac(secret: &str, side: &str, nonce: &str, body: &[u8]) -> Hmac<Sha256> {
 /// # Errors
 /// If there is one, but it does not answer as it should.
 pub async fn ask(state_dir: &Path) -> io::Result<Option<Status>> {
+    ask_for(state_dir, STATUS).await
+}
+
+/// Asks it for a link to the console; `None` if there is no daemon.
+///
+/// # Errors
+/// See [`ask`].
+pub async fn console_link(state_dir: &Path) -> io::Result<Option<ConsoleLink>> {
+    ask_for(state_dir, CONSOLE).await
+}
+
+async fn ask_for<T: DeserializeOwned>(state_dir: &Path, what: &str) -> io::Result<Option<T>> {
     let file = match std::fs::read(state_dir.join(FILE)) {
         Ok(file) => Zeroizing::new(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -204,22 +248,25 @@ pub async fn ask(state_dir: &Path) -> io::Result<Option<Status>> {
     let Ok(stream) = TcpStream::connect(address.address).await else {
         return Ok(None); // it ended without taking its file away
     };
-    match timeout(PATIENCE, request(stream, &address.secret)).await {
+    match timeout(PATIENCE, request(stream, &address.secret, what)).await {
         Ok(answer) => answer.map_err(io::Error::other),
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-async fn request(
+async fn request<T: DeserializeOwned>(
     stream: TcpStream,
     secret: &str,
-) -> Result<Option<Status>, Box<dyn std::error::Error + Send + Sync>> {
+    what: &str,
+) -> Result<Option<T>, Box<dyn std::error::Error + Send + Sync>> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driving = tokio::spawn(connection);
     let nonce = random()?;
-    let proof = mac(secret, "ask", &nonce, b"").finalize().into_bytes();
-    let request = Request::get("/status")
+    let proof = mac(secret, "ask", &nonce, what.as_bytes())
+        .finalize()
+        .into_bytes();
+    let request = Request::get(what)
         .header(http::header::HOST, "localhost")
         .header(NONCE, nonce.as_str())
         .header(PROOF, URL_SAFE_NO_PAD.encode(proof))
@@ -271,7 +318,8 @@ mod tests {
     async fn bench() -> (tempfile::TempDir, CancellationToken) {
         let folder = tempfile::tempdir().expect("a folder");
         let (_, sources) = watch::channel(Arc::default());
-        let control = Control::open(folder.path(), sources)
+        let console = Arc::new(crate::console::testing::console(folder.path()).0);
+        let control = Control::open(folder.path(), sources, console)
             .await
             .expect("a control");
         let stop = CancellationToken::new();
@@ -292,6 +340,29 @@ mod tests {
             .expect("an answer")
             .expect("a daemon");
         assert!(status.running && status.accounts.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_can_read_the_state_folder_gets_a_link_to_a_console_that_is_served() {
+        let (folder, _stop) = bench().await;
+        let asked = console_link(folder.path()).await.expect("an answer");
+        assert!(asked.expect("a daemon").link.is_none(), "it is not served");
+    }
+
+    #[tokio::test]
+    async fn the_proof_for_one_question_is_none_for_another() {
+        let (folder, _stop) = bench().await;
+        let Address { address, secret } = address(&folder);
+        let proof = mac(&secret, "ask", "1", b"/status").finalize().into_bytes();
+        let proof = URL_SAFE_NO_PAD.encode(proof);
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        let question = format!(
+            "GET /console-link HTTP/1.1\r\nhost: localhost\r\nx-nonce: 1\r\nx-proof: {proof}\r\n\r\n"
+        );
+        stream.write_all(question.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     }
 
     #[tokio::test]

@@ -17,11 +17,13 @@ use tokio_util::task::TaskTracker;
 use crate::accept::{self, BindError, Door};
 use crate::caps::Caps;
 use crate::config::{Config, Listener};
+use crate::console::reload::{self, Wishes};
+use crate::console::{self, Console, InForce};
 use crate::control::Control;
 use crate::dial::Dialler;
 use crate::dialogue::Bounds;
-use crate::observe::Counters;
 use crate::observe::notify::{Messenger, Notifier};
+use crate::observe::{Counters, Recent};
 use crate::password::Passwords;
 use crate::places::Places;
 use crate::profiles::Profiles;
@@ -106,13 +108,21 @@ pub struct Daemon {
     kill: CancellationToken,
     sources: watch::Sender<Arc<Sources>>,
     messenger: watch::Sender<Arc<Messenger>>,
+    recent: Recent,
+    console: Arc<Console>,
+    in_force: watch::Sender<Arc<InForce>>,
+    /// Where the console is served, if it is.
+    served: Option<Served>,
+    /// Reloads that the console wants, until somebody takes them.
+    wishes: Option<Wishes>,
     /// Held as long as this daemon lives: two with one state folder would get into each other's way.
     _state: File,
 }
 
 /// Everything that is made anew when the configuration changes.
 struct House {
-    config: Config,
+    config: Arc<Config>,
+    vault: Vault,
     passwords: Arc<Passwords>,
     tokens: Tokens,
     profiles: Arc<Profiles>,
@@ -124,6 +134,15 @@ struct House {
     terms: Vec<Arc<Terms>>,
     /// Ends what runs in the background for this configuration.
     done: CancellationToken,
+}
+
+/// The console's address.
+struct Served {
+    /// As it stands in the configuration, where the port may be 0.
+    configured: SocketAddr,
+    bound: SocketAddr,
+    /// Ends its accept loop when this is dropped.
+    _close: DropGuard,
 }
 
 /// A bound address.
@@ -145,27 +164,40 @@ impl Daemon {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let places = Places::new(&config.limits);
         let caps = Arc::new(Caps::new(config.limits.sessions_per_account));
-        let house = House::build(config, None)?;
+        let recent = Recent::default();
+        let house = House::build(config, None, &recent)?;
         let state = claim(&house.config.state_dir)?;
+        let in_force = watch::Sender::new(Arc::new(house.in_force(Arc::default())));
+        let (reload, wishes) = reload::channel();
+        let stop = CancellationToken::new();
+        let console = Console::new(in_force.subscribe(), recent.clone(), reload, stop.clone());
         let mut daemon = Self {
+            recent,
+            console: Arc::new(console),
+            in_force,
+            served: None,
+            wishes: Some(wishes),
             messenger: watch::Sender::new(Arc::clone(&house.messenger)),
             house,
             open: Vec::new(),
             places,
             caps,
             tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            stop,
             kill: CancellationToken::new(),
             sources: watch::Sender::default(),
             _state: state,
         };
         daemon.open_listeners()?;
-        match Control::open(&daemon.house.config.state_dir, daemon.sources.subscribe()).await {
+        daemon.serve_console();
+        let state_dir = &daemon.house.config.state_dir;
+        let console = Arc::clone(&daemon.console);
+        match Control::open(state_dir, daemon.sources.subscribe(), console).await {
             Ok(control) => drop(daemon.tasks.spawn(control.serve(daemon.stop.clone()))),
             // Mail goes on without it.
             Err(error) => tracing::warn!(%error, "`mailwicket status` will not find this daemon"),
         }
-        let notifier = Notifier::new(&daemon.house.config.state_dir).run(
+        let notifier = Notifier::new(state_dir, daemon.recent.clone()).run(
             daemon.sources.subscribe(),
             daemon.messenger.subscribe(),
             daemon.stop.clone(),
@@ -181,12 +213,28 @@ impl Daemon {
         self.open.iter().map(each).collect()
     }
 
+    /// The console.
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Keeps in mind what became of a reload, for the console.
+    pub fn note_reload(&self, outcome: &Result<(), String>) {
+        self.recent.reload(outcome.as_ref().err().cloned());
+    }
+
+    /// Reloads that the console wants; whoever runs the daemon takes them, once, and answers.
+    pub fn wishes(&mut self) -> Wishes {
+        // Without anybody who could have one, there is none.
+        self.wishes.take().unwrap_or_else(|| reload::channel().1)
+    }
+
     /// Takes a new configuration up. Sessions that are logged in go on, and a listener that stays is not closed for a moment.
     ///
     /// # Errors
     /// [`StartError`]; the old configuration stays in force then.
     pub fn reload(&mut self, config: Config) -> Result<(), StartError> {
-        let house = House::build(config, Some(&self.house))?;
+        let house = House::build(config, Some(&self.house), &self.recent)?;
         let former = std::mem::replace(&mut self.house, house);
         match self.open_listeners() {
             Ok(()) => {
@@ -196,6 +244,7 @@ impl Daemon {
                     former.passwords.uses().settle().await;
                     former.tokens.settle().await;
                 });
+                self.serve_console();
                 self.settle();
                 Ok(())
             }
@@ -266,6 +315,45 @@ impl Daemon {
         Ok(())
     }
 
+    /// Serves the console where the configuration says. Mail does not stop for it: an address that cannot be had is told, and tried
+    /// again at the next reload.
+    fn serve_console(&mut self) {
+        let wanted = self.house.config.console;
+        let served = self.served.as_ref();
+        if served.map(|served| served.configured) == wanted {
+            return;
+        }
+        let socket = wanted.map(|at| {
+            accept::bind(at).and_then(|socket| match socket.local_addr() {
+                Ok(bound) => Ok((at, bound, socket)),
+                Err(source) => Err(BindError {
+                    address: at,
+                    source,
+                }),
+            })
+        });
+        self.served = match socket.transpose() {
+            Ok(socket) => socket.map(|(configured, bound, socket)| {
+                let close = self.stop.child_token();
+                let console = Arc::clone(&self.console);
+                let serving = console::server::serve(console, socket, bound, close.clone());
+                self.tasks.spawn(serving);
+                tracing::info!(address = %bound, "the console is open to whoever has a link; get one with: mailwicket console");
+                Served {
+                    configured,
+                    bound,
+                    _close: close.drop_guard(),
+                }
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "there is no console");
+                None
+            }
+        };
+        self.console
+            .moved(self.served.as_ref().map(|served| served.bound));
+    }
+
     fn serve(
         &self,
         (listener, terms): (&Arc<Listener>, &Arc<Terms>),
@@ -276,7 +364,7 @@ impl Daemon {
             address: configured,
             source,
         })?;
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(self.recent.clone()));
         let counter = self.counter(listener, bound, terms, Arc::clone(&counters))?;
         let counter = watch::Sender::new(Arc::new(counter));
         let close = self.stop.child_token();
@@ -354,11 +442,14 @@ impl Daemon {
         };
         self.messenger
             .send_replace(Arc::clone(&self.house.messenger));
-        self.sources.send_replace(Arc::new(Sources {
+        let sources = Arc::new(Sources {
             tokens: Some(tokens.clone()),
             accounts: config.accounts.clone(),
             listeners: self.open.iter().map(listener).collect(),
-        }));
+        });
+        let in_force = self.house.in_force(Arc::clone(&sources));
+        self.in_force.send_replace(Arc::new(in_force));
+        self.sources.send_replace(sources);
     }
 }
 
@@ -387,7 +478,7 @@ impl Open {
 }
 
 impl House {
-    fn build(config: Config, former: Option<&Self>) -> Result<Self, StartError> {
+    fn build(config: Config, former: Option<&Self>, recent: &Recent) -> Result<Self, StartError> {
         if config.listeners.is_empty() {
             return Err(StartError::NoListener);
         }
@@ -396,7 +487,7 @@ impl House {
         // the provider said about asking again.
         let same_vault = former.filter(|former| former.keeps_in(&config));
         let tokens = same_vault.map_or_else(
-            || Tokens::new(vault.clone(), config.timeouts.token),
+            || Tokens::telling(vault.clone(), config.timeouts.token, recent.clone()),
             |former| former.tokens.clone(),
         );
         let passwords = match former {
@@ -428,8 +519,20 @@ impl House {
             tls,
             messenger: Arc::new(Messenger::new(&config.notify).map_err(StartError::Notify)?),
             done: CancellationToken::new(),
-            config,
+            vault,
+            config: Arc::new(config),
         })
+    }
+
+    /// What the console sees of it.
+    fn in_force(&self, sources: Arc<Sources>) -> InForce {
+        InForce {
+            config: Arc::clone(&self.config),
+            vault: self.vault.clone(),
+            tokens: self.tokens.clone(),
+            passwords: Arc::clone(&self.passwords),
+            sources,
+        }
     }
 
     fn listeners(&self) -> impl Iterator<Item = (&Arc<Listener>, &Arc<Terms>)> {

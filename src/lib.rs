@@ -51,6 +51,7 @@ pub mod stage;
 pub mod authorize;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod control;
 pub mod daemon;
 pub mod demo;

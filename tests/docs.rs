@@ -261,6 +261,7 @@ fn links_between_the_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "docs/configuration.md",
+        "docs/console.md",
         "docs/logging.md",
         "docs/providers.md",
     ] {

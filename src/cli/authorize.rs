@@ -2,7 +2,7 @@
 //!
 //! The sign-in URL is the only thing on stdout, on a line of its own; words go to stderr.
 
-mod browser;
+pub(super) mod browser;
 mod device;
 mod password;
 

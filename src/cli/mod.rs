@@ -5,6 +5,7 @@ pub mod authorize;
 pub mod ca;
 pub mod check;
 pub mod completions;
+pub mod console;
 pub mod demo;
 pub mod doctor;
 pub mod import;
@@ -53,6 +54,8 @@ pub enum Command {
     Doctor(doctor::Args),
     /// Show how every account and listener stands; fails if an account is not ok
     Status(status::Args),
+    /// Open the web console: print a link that works once
+    Console(console::Args),
     /// Local passwords: what mail programs log in with
     #[command(subcommand)]
     Password(password::Args),
@@ -185,6 +188,7 @@ fn perform(command: Command, global: &Global) -> Exit {
         Command::Run(args) => run::run(args, global),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Status(args) => status::run(args, global),
+        Command::Console(args) => console::run(args, global),
         Command::Password(args) => password::command(args, global),
         Command::Authorize(args) => authorize::run(args, global),
         Command::Revoke(args) => revoke::run(args, global),

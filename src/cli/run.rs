@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Exit, Global, say};
-use crate::config::{self, Config};
+use crate::config::{self, Config, LoadError};
 use crate::daemon::Daemon;
 use crate::observe;
 use crate::process;
@@ -45,8 +45,15 @@ async fn serve(config: Config, global: &Global) -> Result<(), Exit> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
     announce(&daemon);
     notify_ready();
-    while signals.next().await == Signal::Reload {
-        reload(&mut daemon, &path, global);
+    let mut wishes = daemon.wishes();
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Reload => drop(reload(&mut daemon, &path, global)),
+                Signal::Stop => break,
+            },
+            wish = wishes.next() => wish.answer(reload(&mut daemon, &path, global)),
+        }
     }
     tracing::info!("stopping");
     daemon.stop().await;
@@ -71,24 +78,35 @@ fn announce(daemon: &Daemon) {
     }
 }
 
-/// Takes the file up again; a bad one leaves the old configuration in force.
-fn reload(daemon: &mut Daemon, path: &Path, global: &Global) {
+/// Takes the file up again; a bad one leaves the old configuration in force, and the reason is told.
+fn reload(daemon: &mut Daemon, path: &Path, global: &Global) -> Result<(), String> {
+    let outcome = take_up(daemon, path, global);
+    daemon.note_reload(&outcome);
+    outcome
+}
+
+fn take_up(daemon: &mut Daemon, path: &Path, global: &Global) -> Result<(), String> {
     let loaded = Config::load_in(path, &global.surroundings());
     let config = match loaded {
         Ok(config) => config,
         Err(error) => {
             global.refuse(&error);
             tracing::error!("the configuration was not taken up; the old one stays in force");
-            return;
+            return Err(match &error {
+                LoadError::Invalid(problems) => problems.render(false),
+                other => other.to_string(),
+            });
         }
     };
     match daemon.reload(config) {
         Ok(()) => {
             tracing::info!("configuration taken up");
             announce(daemon);
+            Ok(())
         }
         Err(error) => {
-            tracing::error!(%error, "the configuration was not taken up; the old one stays in force")
+            tracing::error!(%error, "the configuration was not taken up; the old one stays in force");
+            Err(error.to_string())
         }
     }
 }

@@ -94,6 +94,8 @@ pub struct Config {
     pub log: Log,
     /// How people are told what they have to know.
     pub notify: Notify,
+    /// What it was read in: whoever checks a change of the file does so in the same.
+    pub around: Surroundings,
 }
 
 impl Config {

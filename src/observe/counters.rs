@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Recent;
 use crate::failure::Failure;
 use crate::relay::Traffic;
 
@@ -20,6 +21,7 @@ pub struct Counters {
     up: AtomicU64,
     down: AtomicU64,
     accounts: Mutex<BTreeMap<String, AccountFigures>>,
+    recent: Recent,
 }
 
 /// The figures of a listener.
@@ -87,6 +89,19 @@ pub struct Session {
 }
 
 impl Counters {
+    /// Figures that begin at nothing, and tell `recent` what happens.
+    pub fn new(recent: Recent) -> Self {
+        Self {
+            recent,
+            ..Self::default()
+        }
+    }
+
+    /// What has happened lately, on all listeners.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
     /// Counts a login.
     pub fn logged_in(self: &Arc<Self>, account: &str) -> Session {
         self.sessions.fetch_add(1, Relaxed);
@@ -148,6 +163,7 @@ impl Session {
     pub fn ended(self, traffic: Traffic) {
         self.counters.up.fetch_add(traffic.up, Relaxed);
         self.counters.down.fetch_add(traffic.down, Relaxed);
+        self.counters.recent.carried(&self.account, traffic);
     }
 }
 

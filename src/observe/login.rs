@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Counters;
+use super::recent::{Login, Outcome};
 use crate::failure::{Cause, Failure};
 use crate::password::THROTTLED;
 use crate::protocol::Protocol;
@@ -61,7 +62,7 @@ impl LoginLine {
     /// The provider said yes.
     pub fn succeeded(mut self) {
         self.is_open = false;
-        self.write("ok", OK, Stage::Login, None);
+        self.write(Outcome::Ok, OK, Stage::Login, None);
     }
 
     /// The mail program is told so.
@@ -70,7 +71,7 @@ impl LoginLine {
         match failure.cause {
             Cause::Password => self.refused(failure.log_code()),
             _ => self.write(
-                "failed",
+                Outcome::Failed,
                 failure.log_code(),
                 failure.stage,
                 Some(&failure.detail),
@@ -81,21 +82,32 @@ impl LoginLine {
     /// Login and password do not fit together. What of them was wrong, nobody reads here.
     fn refused(&self, code: &'static str) {
         self.counters.refused(code == THROTTLED);
-        self.write("refused", code, Stage::Password, None);
+        self.write(Outcome::Refused, code, Stage::Password, None);
     }
 
-    fn write(&self, outcome: &str, code: &str, stage: Stage, detail: Option<&str>) {
+    fn write(&self, outcome: Outcome, code: &'static str, stage: Stage, detail: Option<&str>) {
         let Self {
             protocol, source, ..
         } = self;
         let source_address = source.ip().to_canonical();
-        let account = self.account.as_deref().unwrap_or("-");
+        let told = Login {
+            outcome,
+            protocol: *protocol,
+            source: source_address,
+            login: self.login.clone(),
+            code: (code != OK).then_some(code),
+            stage,
+            detail: detail.map(str::to_owned),
+        };
+        let account = self.account.as_deref();
+        self.counters.recent().login(account, told);
+        let account = account.unwrap_or("-");
         macro_rules! line {
             ($level:ident) => {
                 tracing::event!(
                     target: TARGET,
                     tracing::Level::$level,
-                    outcome,
+                    outcome = outcome.word(),
                     code,
                     protocol = protocol.word(),
                     source = %source_address,
@@ -110,7 +122,7 @@ impl LoginLine {
             };
         }
         match outcome {
-            "ok" => line!(INFO),
+            Outcome::Ok => line!(INFO),
             _ => line!(WARN),
         }
     }
@@ -124,7 +136,7 @@ impl Drop for LoginLine {
             None => self.refused(ABORTED),
             Some(_) => {
                 let detail = "the connection ended before the login did";
-                self.write("failed", ABORTED, Stage::Login, Some(detail));
+                self.write(Outcome::Failed, ABORTED, Stage::Login, Some(detail));
             }
         }
     }

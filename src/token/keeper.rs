@@ -20,6 +20,7 @@ use super::life::Brake;
 use crate::config::{Account, Provider};
 use crate::failure::{Cause, Failure};
 use crate::oauth::OAuth;
+use crate::observe::Recent;
 use crate::password::Verified;
 use crate::stage::Stage;
 use crate::vault::{Kind, Vault, VaultError};
@@ -42,6 +43,7 @@ pub(super) struct Inner {
     /// Tells the upkeep that something became due earlier than it thought.
     pub(super) changed: Notify,
     started: Timestamp,
+    pub(super) recent: Recent,
 }
 
 /// A registration's OAuth client, and the brake that all its accounts share.
@@ -68,6 +70,11 @@ pub(super) struct Slot {
 impl Tokens {
     /// Tokens kept in `vault`; a request to a token endpoint may take `limit`.
     pub fn new(vault: Vault, limit: Duration) -> Self {
+        Self::telling(vault, limit, Recent::default())
+    }
+
+    /// The same, where `recent` hears of renewals and of states.
+    pub fn telling(vault: Vault, limit: Duration, recent: Recent) -> Self {
         let running = TaskTracker::new();
         // It takes tasks all the same; only a closed tracker can be waited for, and opening it again could leave somebody waiting.
         running.close();
@@ -80,6 +87,7 @@ impl Tokens {
                 running,
                 changed: Notify::new(),
                 started: Timestamp::now(),
+                recent,
             }),
         }
     }
@@ -247,7 +255,14 @@ impl Tokens {
             .as_ref()
             .map(|record| Grant::from_bytes(&record.bytes));
         let grant = grant.transpose().map_err(from_grant)?;
+        let former = entry.is_loaded.then_some(entry.life.state);
         entry.adopt(grant, record.map(|record| record.revision), &slot.account);
+        let life = &entry.life;
+        if former.is_some_and(|former| former != life.state) {
+            self.inner
+                .recent
+                .state(address, life.state, &life.reason, &life.remedy);
+        }
         Ok(())
     }
 

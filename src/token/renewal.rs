@@ -119,11 +119,17 @@ impl Tokens {
                 return Err(error);
             }
         }
+        let until = grant.span().map(|span| span.until);
         // Of an answer that was no good otherwise there is only the refresh token.
         let is_healthy = grant.life().state == State::Ok;
         entry.take(grant);
+        let recent = &self.inner.recent;
+        if is_healthy {
+            recent.renewed(address, until);
+        }
         if is_healthy && entry.life.succeeded(Timestamp::now()) {
             info!(account = %address, "the account is ok again");
+            recent.state(address, State::Ok, "", "");
         }
         drop(entry);
         self.inner.changed.notify_one();
@@ -186,6 +192,8 @@ impl Tokens {
         if entry.life.failed(Timestamp::now(), &trouble, luck()) {
             let (state, reason) = (entry.life.state, &trouble.reason);
             warn!(account = %slot.account.address, %state, reason, remedy = trouble.remedy, "no new token");
+            let recent = &self.inner.recent;
+            recent.state(&slot.account.address, state, reason, &trouble.remedy);
         }
         self.inner.changed.notify_one();
         entry.fall_back(need, &brake, &slot.account)

@@ -88,6 +88,7 @@ impl Checker {
             limits,
             log,
             notify,
+            around: around.clone(),
         })
     }
 

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
+use super::Recent;
 use crate::config::{CertificateFiles, Provider};
 use crate::failure::Cause;
 use crate::status::{AccountLine, Sources, Status};
@@ -40,11 +41,12 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 pub struct Notifier {
     watch: Watch,
     kept: PathBuf,
+    recent: Recent,
 }
 
 impl Notifier {
     /// Goes on where the last run stopped. A file that cannot be read costs no more than a notice that people have heard already.
-    pub fn new(state_dir: &Path) -> Self {
+    pub fn new(state_dir: &Path, recent: Recent) -> Self {
         let kept = state_dir.join(KEPT);
         let watch = match std::fs::read(&kept) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
@@ -53,7 +55,11 @@ impl Notifier {
             }),
             Err(_) => Watch::default(), // nothing was told yet
         };
-        Self { watch, kept }
+        Self {
+            watch,
+            kept,
+            recent,
+        }
     }
 
     /// Watches `sources` and tells by `messenger`, which changes with the configuration.
@@ -72,15 +78,13 @@ impl Notifier {
             let (sources, messenger) = (sources.borrow().clone(), messenger.borrow().clone());
             // Looks into the vault.
             let looking = tokio::task::spawn_blocking(move || {
-                let providers = providers(&sources);
-                let endings = providers.iter().flat_map(|provider| endings(provider));
-                let endings: Vec<_> = endings.chain(shown_endings(&sources)).collect();
-                (sources.status(), endings)
+                let status = sources.status();
+                let endings = all_endings(&sources, &status);
+                (status, endings)
             });
-            let Ok((status, mut endings)) = looking.await else {
+            let Ok((status, endings)) = looking.await else {
                 continue; // a panic there is told by its own message
             };
-            endings.extend(sign_in_endings(&status));
             rest = match self.tell(&status, &endings, &messenger).await {
                 Ok(()) => LOOK,
                 Err(error) => {
@@ -106,6 +110,7 @@ impl Notifier {
             messenger.deliver(&news).await?;
         }
         for notice in &news {
+            self.recent.notice(notice);
             match notice.event {
                 Event::Over => tracing::info!(subject = notice.subject, "{}", notice.text()),
                 _ => tracing::warn!(subject = notice.subject, "{}", notice.text()),
@@ -139,6 +144,17 @@ fn providers(sources: &Sources) -> Vec<Arc<Provider>> {
         }
     }
     providers
+}
+
+/// What will end on a known day: secrets, certificates, sign-ins. Reads certificates, so it may block for a moment.
+pub fn all_endings(sources: &Sources, status: &Status) -> Vec<Ending> {
+    let providers = providers(sources);
+    let of_providers = providers.iter().flat_map(|provider| endings(provider));
+    let of_listeners = shown_endings(sources);
+    of_providers
+        .chain(of_listeners)
+        .chain(sign_in_endings(status))
+        .collect()
 }
 
 /// What is wrong with the accounts.

@@ -1,0 +1,162 @@
+//! The web console: what people would rather look at than read. It is opened by a link that works once (`mailwicket console`).
+//!
+//! * [`Console`] is what handlers get as their state: the configuration in force and what goes with it ([`Console::now`]), what has
+//!   happened lately, and the wish to reload.
+//! * `server` binds, serves with limits, and stops. `gate` is in front of every page: Host, Origin, session, CSRF. A handler behind it
+//!   gets a [`gate::Session`], and what was posted only as a [`gate::Form`], which exists only after every check.
+//! * `sessions` knows links and sessions, without clock or HTTP.
+//! * `page` has the frame of every page: navigation, forms, messages, errors. `assets` are its style and script. `live` keeps
+//!   what is shown up to date.
+//! * Every page is a file of its own with a `routes()`, merged in [`pages`] and, if it is to be found, named in `page::NAVIGATION`.
+//!
+//! A page never shows a secret; there is no handler that reads one from the vault or the configuration.
+
+mod assets;
+mod events;
+pub mod gate;
+mod live;
+mod overview;
+pub mod page;
+pub mod reload;
+pub mod server;
+mod sessions;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use axum::Router;
+use secrecy::ExposeSecret;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::config::Config;
+use crate::observe::Recent;
+use crate::password::Passwords;
+use crate::status::Sources;
+use crate::token::Tokens;
+use crate::vault::Vault;
+use reload::Reload;
+use sessions::Sessions;
+
+/// What is in force since the last reload.
+pub struct InForce {
+    /// The configuration, with the file it came from ([`Config::path`]) and what it was read in ([`Config::around`]).
+    pub config: Arc<Config>,
+    /// The vault.
+    pub vault: Vault,
+    /// The access tokens.
+    pub tokens: Tokens,
+    /// The check of local passwords.
+    pub passwords: Arc<Passwords>,
+    /// What `status` tells.
+    pub sources: Arc<Sources>,
+}
+
+/// What the handlers share. It outlives reloads.
+pub struct Console {
+    in_force: watch::Receiver<Arc<InForce>>,
+    recent: Recent,
+    reload: Reload,
+    sessions: Mutex<Sessions>,
+    /// Where it can be reached, if it is served.
+    at: Mutex<Option<Url>>,
+    /// Places for pages that are kept up to date.
+    streams: Arc<Semaphore>,
+    /// Set when mailwicket stops.
+    stop: CancellationToken,
+}
+
+impl Console {
+    /// A console that nobody serves yet.
+    pub fn new(
+        in_force: watch::Receiver<Arc<InForce>>,
+        recent: Recent,
+        reload: Reload,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            in_force,
+            recent,
+            reload,
+            sessions: Mutex::default(),
+            at: Mutex::default(),
+            streams: Arc::new(Semaphore::new(live::MOST_STREAMS)),
+            stop,
+        }
+    }
+
+    /// What is in force now. Take it once for each request.
+    pub fn now(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.borrow())
+    }
+
+    /// What has happened lately; [`Recent::of_account`] for one mailbox.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Takes the configuration file up, as HUP does; see [`Reload::ask`].
+    ///
+    /// # Errors
+    /// Why the old configuration stays in force.
+    pub async fn reload(&self) -> Result<(), String> {
+        self.reload.ask().await
+    }
+
+    /// Does what blocks (the vault, files) away from the connections, with what is in force; `None` if it panicked.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&InForce) -> T + Send + 'static,
+    ) -> Option<T> {
+        let in_force = self.now();
+        tokio::task::spawn_blocking(move || work(&in_force))
+            .await
+            .ok()
+    }
+
+    /// A link that opens the console once; `None` if it is not served.
+    ///
+    /// # Errors
+    /// If the system gives no randomness.
+    pub fn link(&self) -> std::io::Result<Option<Url>> {
+        let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut url) = at.clone() else {
+            return Ok(None);
+        };
+        drop(at);
+        let key = self.sessions().link(Instant::now())?;
+        url.set_path(gate::OPEN);
+        url.query_pairs_mut()
+            .append_pair("key", key.expose_secret());
+        Ok(Some(url))
+    }
+
+    /// From now on it is served there, or nowhere.
+    pub fn moved(&self, bound: Option<SocketAddr>) {
+        let url = bound.and_then(|bound| Url::parse(&format!("http://{bound}/")).ok());
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = url;
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        // A poisoned lock only says that a thread panicked; every change under it is whole.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every page behind the gate.
+fn pages() -> Router<Arc<Console>> {
+    Router::new()
+        .merge(overview::routes())
+        .merge(events::routes())
+        .merge(live::routes())
+        .merge(gate::routes())
+        .fallback(page::not_found)
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) mod testing;
