@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gate::{self, Door};
-use super::{Console, assets, pages};
+use super::{Console, assets, pages, sign_in};
 
 /// Connections at a time: a handful of browsers.
 const MOST_CONNECTIONS: usize = 64;
@@ -70,7 +70,12 @@ fn router(console: Arc<Console>, door: Door) -> Router {
     let inside = pages().layer(from_fn_with_state(Arc::clone(&console), gate::enter));
     inside
         .route(gate::OPEN, axum::routing::get(gate::open))
+        .merge(sign_in::redirect::routes())
         .merge(assets::routes())
+        .layer(from_fn_with_state(
+            console.clone(),
+            sign_in::redirect::catch,
+        ))
         .layer(from_fn_with_state(Arc::new(door), gate::guard))
         .layer(from_fn(gate::dress))
         .with_state(console)

@@ -32,6 +32,8 @@ pub struct Answers {
     pub permission_url: Option<String>,
     /// See there.
     pub token_url: Option<String>,
+    /// The CA of another provider's servers, if it is one of its own.
+    pub ca_file: Option<String>,
     /// Its scopes.
     pub scopes: Vec<String>,
     /// The registration.
@@ -54,7 +56,7 @@ pub struct Served {
     pub protocol: Protocol,
     /// The port for it here.
     pub port: u16,
-    /// The server of a provider that is not known by name.
+    /// The server of a provider that is not known by name: `HOST` or `HOST:PORT`.
     pub host: Option<String>,
 }
 
@@ -192,11 +194,12 @@ impl Answers {
         }
         for served in &self.listeners {
             if let Some(host) = &served.host {
-                line(
-                    text,
-                    &format!("{} = {{ host = {} }}", served.protocol.word(), quoted(host)),
-                );
+                let server = server(host);
+                line(text, &format!("{} = {server}", served.protocol.word()));
             }
+        }
+        if let Some(file) = &self.ca_file {
+            key(text, "ca-file", file);
         }
     }
 
@@ -238,6 +241,16 @@ impl Answers {
                 &format!("client-secret = {{ file = {} }}", quoted(file)),
             ),
         }
+    }
+}
+
+/// `HOST` or `HOST:PORT` as the file has it.
+fn server(answer: &str) -> String {
+    let parts = answer.rsplit_once(':');
+    let parts = parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    match parts.filter(|(host, _)| !host.contains(':')) {
+        Some((host, port)) => format!("{{ host = {}, port = {port} }}", quoted(host)),
+        None => format!("{{ host = {} }}", quoted(answer)),
     }
 }
 
