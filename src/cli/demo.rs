@@ -72,7 +72,14 @@ async fn show(args: &Args, global: &Global) -> Result<(), Exit> {
     };
     let arrived = travelled.and_then(|()| print(&words::arrived(&style, elapsed)));
     if arrived.is_ok() && !args.once {
-        print(&words::invitation(&style, &setting, &places))?;
+        // Without randomness there is no link, and the demonstration goes on.
+        let console = daemon.console().link().ok().flatten();
+        print(&words::invitation(
+            &style,
+            &setting,
+            &places,
+            console.as_ref(),
+        ))?;
         watch(&style, &mut stories, &mut signals).await?;
         say("Stopping.");
     }

@@ -78,7 +78,8 @@ async fn live(
         let mut stream = stream?;
         match stream.next().await {
             Next::Changed(event) => Some((Ok::<_, Infallible>(event), Some(stream))),
-            Next::Last(word) => Some((Ok(Event::default().event(word).data("")), None)),
+            // A browser passes an event without data over (HTML §9.2.6).
+            Next::Last(word) => Some((Ok(Event::default().event(word).data(word)), None)),
         }
     });
     let keep_alive = KeepAlive::new().interval(SIGN_OF_LIFE);

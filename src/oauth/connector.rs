@@ -16,8 +16,8 @@ use crate::config::Egress;
 use crate::config::egress::{Proxy, authority};
 use crate::egress::{self, EgressError};
 
-/// The part of a request's time that a proxy may take, so that a silent one is named while the request can still say that nobody
-/// saw it.
+/// The part of a request's time that a connection may take, so that a silent host or proxy is named while the request can still say
+/// that nobody saw it.
 const SHARE: u32 = 2;
 
 /// Connects for one provider.
@@ -65,6 +65,7 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false); // what TLS needs
         let limit = limit / SHARE;
+        tcp.set_connect_timeout(Some(limit)); // shared by the addresses of a host
         Self { tcp, egress, limit }
     }
 

@@ -165,7 +165,7 @@ fn next_interval(interval: Duration, error: &OAuthError) -> Option<Duration> {
         OAuthError::Refused(answer) if answer.error == "authorization_pending" => Some(interval),
         OAuthError::Refused(answer) if answer.error == "slow_down" => Some(interval + INTERVAL),
         // Trouble on the way: more seldom, not never (RFC 8628 §3.5).
-        OAuthError::Http(_) if error.class() == Class::Retry => {
+        _ if error.class() == Class::Retry => {
             Some((interval * 2).max(error.retry_after().unwrap_or_default()))
         }
         _ => None,

@@ -131,6 +131,31 @@ async fn every_fault_has_its_class_and_none_repeats_a_secret() {
     }
 }
 
+/// A listener whose queue is full answers nobody; so does a firewall.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_host_that_takes_no_connection_has_seen_no_request() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).expect("a port");
+    socket.listen(0).expect("a queue");
+    let address = socket.local_addr().ok().and_then(|a| a.as_socket());
+    let address = address.expect("an address");
+    let mut queued = Vec::new();
+    while let Ok(connected) =
+        tokio::time::timeout(LIMIT / 5, tokio::net::TcpStream::connect(address)).await
+    {
+        queued.push(connected.expect("a place in the queue"));
+    }
+    let url = Url::parse(&format!("http://{address}/token")).expect("url");
+    let oauth = OAuth::new(Arc::new(provider(&url)), LIMIT).expect("client");
+    let error = oauth.refresh(&"s3cret-refresh".to_owned().into()).await;
+    let error = error.expect_err("nobody answers");
+    assert!(!error.may_have_acted(), "{error}");
+    assert!(error.to_string().contains("cannot reach"), "{error}");
+}
+
 #[tokio::test]
 async fn what_the_request_said_is_told_to_nobody_in_any_form() {
     let mut provider = provider(&Url::parse("http://127.0.0.1:1/token").expect("url"));

@@ -112,6 +112,7 @@ impl Visit for LoginFields<'_> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use tokio_util::sync::CancellationToken;
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::super::{Counters, LoginLine};
@@ -169,12 +170,17 @@ mod tests {
     }
 
     fn begin(login: &str) -> LoginLine {
+        begin_until(login, &CancellationToken::new())
+    }
+
+    fn begin_until(login: &str, kill: &CancellationToken) -> LoginLine {
         LoginLine::begin(
             Protocol::Imap,
             "[::ffff:192.0.2.7]:5000".parse().unwrap(),
             "127.0.0.1:1143".parse().unwrap(),
             login,
             Arc::new(Counters::default()),
+            kill.clone(),
         )
     }
 
@@ -201,6 +207,9 @@ mod tests {
             let mut gone = begin("alice");
             gone.verified("alice@example.com");
             drop(gone);
+            let kill = CancellationToken::new();
+            let _stopped = begin_until("alice", &kill);
+            kill.cancel();
         });
         let known = "protocol=imap source=192.0.2.7 port=5000 listener=127.0.0.1:1143 account=alice@example.com";
         let unknown = "protocol=imap source=192.0.2.7 port=5000 listener=127.0.0.1:1143 account=-";
@@ -217,6 +226,9 @@ mod tests {
                 ),
                 format!(
                     " WARN login outcome=failed code=MW-ABORTED {known} stage=login detail=\"the connection ended before the login did\" login=\"alice\""
+                ),
+                format!(
+                    " WARN login outcome=failed code=MW-ABORTED {unknown} stage=password detail=\"mailwicket was stopped meanwhile\" login=\"alice\""
                 ),
             ]
             .map(|line| line.trim_start().to_owned())

@@ -6,6 +6,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Counters;
 use super::recent::{Login, Outcome};
 use crate::failure::{Cause, Failure};
@@ -31,17 +33,20 @@ pub struct LoginLine {
     counters: Arc<Counters>,
     /// Known once the password was right.
     account: Option<String>,
+    /// Set when mailwicket ends what is still under way.
+    kill: CancellationToken,
     is_open: bool,
 }
 
 impl LoginLine {
-    /// `listener` is the bound address; `login` is what was presented.
+    /// `listener` is the bound address; `login` is what was presented; `kill` is set when mailwicket ends logins itself.
     pub fn begin(
         protocol: Protocol,
         source: SocketAddr,
         listener: SocketAddr,
         login: &str,
         counters: Arc<Counters>,
+        kill: CancellationToken,
     ) -> Self {
         Self {
             protocol,
@@ -50,6 +55,7 @@ impl LoginLine {
             login: login.chars().take(MAX_LOGIN).collect(),
             counters,
             account: None,
+            kill,
             is_open: true,
         }
     }
@@ -83,6 +89,15 @@ impl LoginLine {
     fn refused(&self, code: &'static str) {
         self.counters.refused(code == THROTTLED);
         self.write(Outcome::Refused, code, Stage::Password, None);
+    }
+
+    /// It came to no end, and that is nobody's wrong password.
+    fn aborted(&self, detail: &str) {
+        let stage = match self.account {
+            Some(_) => Stage::Login,
+            None => Stage::Password,
+        };
+        self.write(Outcome::Failed, ABORTED, stage, Some(detail));
     }
 
     fn write(&self, outcome: Outcome, code: &'static str, stage: Stage, detail: Option<&str>) {
@@ -133,11 +148,9 @@ impl Drop for LoginLine {
     fn drop(&mut self) {
         match self.account {
             _ if !self.is_open => {}
+            _ if self.kill.is_cancelled() => self.aborted("mailwicket was stopped meanwhile"),
             None => self.refused(ABORTED),
-            Some(_) => {
-                let detail = "the connection ended before the login did";
-                self.write(Outcome::Failed, ABORTED, Stage::Login, Some(detail));
-            }
+            Some(_) => self.aborted("the connection ended before the login did"),
         }
     }
 }

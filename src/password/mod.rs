@@ -51,7 +51,7 @@ use crate::vault::Vault;
 use candidates::{Candidate, Door, Known};
 use hash::Cost;
 use remembered::{Mark, Marker};
-use throttle::{Pair, Throttle};
+use throttle::{Pair, Throttle, Try};
 use uses::Tag;
 use workers::Workers;
 
@@ -379,13 +379,14 @@ impl Passwords {
         trouble: Option<NamedError>,
         attempt: &Attempt<'_>,
     ) -> Result<Tag, Refusal> {
-        let Some(tried) = self.house.throttle.begin(attempt.pair, Instant::now()) else {
+        let Some(tried) = self.begin(door, attempt) else {
             // Also where it was not looked at: nobody must think of another password.
             return Err(trouble.map_or(Refusal::Throttled, Refusal::Vault));
         };
-        let right = self.compare(good, attempt).await;
-        // Whatever came of it for an unknown login.
-        let right = right.and_then(|tag| door.map(|_| tag).ok_or(Refusal::Wrong));
+        let right = match door {
+            Some(_) => self.compare(good, attempt).await,
+            None => self.pretend(good, attempt).await,
+        };
         let right = match (right, trouble, door) {
             (Err(Refusal::Wrong), Some(trouble), _) => Err(Refusal::Vault(trouble)),
             (Err(Refusal::Wrong), None, Some(door)) => self.learn(door, known, attempt).await,
@@ -397,6 +398,23 @@ impl Passwords {
             Err(_) => drop(tried),
         }
         right
+    }
+
+    /// Whether a password may be looked at. Who logged in from there before the start is known too: the guesses of others must not lock
+    /// them out after a restart. The vault is asked only where that decides.
+    fn begin(&self, door: Option<&Arc<Door>>, attempt: &Attempt<'_>) -> Option<Try<'_>> {
+        let (throttle, now) = (&self.house.throttle, Instant::now());
+        let was_here = || {
+            let door = door.filter(|_| !throttle.knows(attempt.pair, now))?;
+            // Trouble with the vault makes nobody known, and is told where passwords are read.
+            let uses = last_uses(&self.vault, &door.account.address).ok()?;
+            uses.came_from(attempt.source).then_some(())
+        };
+        throttle.begin(attempt.pair, now).or_else(|| {
+            was_here()?;
+            throttle.welcome(attempt.pair, now);
+            throttle.begin(attempt.pair, now)
+        })
     }
 
     /// Whose passwords an unknown login is checked against, always the same ones: it takes as long as its own would, and if the vault
@@ -429,6 +447,18 @@ impl Passwords {
                 let _ = candidate.right.set(self.right(candidate, attempt));
                 return Ok(candidate.tag);
             }
+        }
+        Err(Refusal::Wrong)
+    }
+
+    /// What a wrong password costs, for an unknown login: all the hashes, even if some account has this password.
+    async fn pretend(&self, good: &[&Candidate], attempt: &Attempt<'_>) -> Result<Tag, Refusal> {
+        let _lane = self.lane(attempt).lock().await;
+        let ticket = self.house.workers.ticket().ok_or(Refusal::Crowded)?;
+        let hashes = good.iter().map(|candidate| &candidate.hash);
+        let dummy = good.is_empty().then_some(&self.house.dummy);
+        for hash in hashes.chain(dummy) {
+            ticket.verify(hash.clone(), attempt.password.clone()).await;
         }
         Err(Refusal::Wrong)
     }

@@ -617,6 +617,19 @@ async fn a_program_that_was_there_before_is_not_locked_out_by_its_neighbour() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_program_that_was_there_before_a_restart_is_not_locked_out_by_others_either() {
+    let mut bench = Bench::new(&[&cheap(b"right")]);
+    bench.use_at_once(b"right").await;
+    bench.passwords = Passwords::build(&bench.accounts, bench.vault.clone(), 10, &Cost::LEAST);
+    for last in 1..=6 {
+        bench.exhaust(ALICE, &format!("192.0.2.{last}"));
+    }
+    let stranger = bench.login_from(ALICE, b"right", Protocol::Smtp, "192.0.2.9");
+    assert_eq!(stranger.await.unwrap_err().log_code(), THROTTLED);
+    bench.login(ALICE, b"right").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reload_forgives_nobody() {
     let mut bench = Bench::new(&[&cheap(b"right")]);
     bench.exhaust(ALICE, HERE);
@@ -642,15 +655,17 @@ async fn a_guesser_who_hangs_up_before_the_answer_is_counted_too() {
 async fn a_password_that_somebody_has_is_a_failure_like_any_other_under_an_unknown_login() {
     let bench = Bench::new(&[&cheap(b"right")]);
     bench.login(ALICE, b"right").await.unwrap();
-    // Some of these are checked against the passwords of alice, where it is remembered; their delays must not tell.
+    // Some of these are checked against the passwords of alice, where it is remembered; neither delays nor hashes must tell.
     for number in 0..8 {
         let unknown = format!("nobody-{number}@contoso.com");
+        let hashes = bench.hashes();
         for seconds in [1, 1, 1, 2, 4] {
             let start = Instant::now();
             let failure = bench.login(&unknown, b"right").await.unwrap_err();
             assert_eq!(failure.cause, Cause::Password);
             assert_eq!(start.elapsed().as_secs(), seconds, "{unknown}");
         }
+        assert_eq!(bench.hashes(), hashes + 5, "{unknown}");
         tokio::time::advance(Duration::from_secs(60)).await;
     }
 }

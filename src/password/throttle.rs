@@ -2,8 +2,8 @@
 //!
 //! Each source has a bucket for each login that it names. Those who have never logged in to that login share two wider ones besides,
 //! one for their source and one for the login, so that neither many logins from one address nor many addresses at one login are a
-//! way round. Whoever has logged in to a login from a source since the start is judged by the failures of that pair alone: nobody
-//! elsewhere can lock them out.
+//! way round. Whoever has logged in to a login from a source before is judged by the failures of that pair alone: nobody elsewhere can
+//! lock them out.
 //!
 //! This knows neither passwords nor accounts nor clocks: a login that does not exist is a login like any other, and time is an
 //! argument. It is bounded in memory, and keeps no login but a keyed hash of it.
@@ -91,7 +91,12 @@ impl Throttle {
         })
     }
 
-    /// Somebody logged in with a password that needed no hash.
+    /// Whether this pair has logged in before.
+    pub(super) fn knows(&self, pair: Pair, now: Instant) -> bool {
+        self.books().pairs.at(pair, now).is_known
+    }
+
+    /// Somebody logged in with a password that needed no hash, or had logged in before the start.
     pub(super) fn welcome(&self, pair: Pair, now: Instant) {
         self.books().pairs.at(pair, now).is_known = true;
     }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::named::NamedError;
 use crate::protocol::Protocol;
+use crate::source::Source;
 use crate::vault::{Kind, Vault};
 
 /// Between two writes of an account's record; what `password list` shows may be that old.
@@ -66,6 +67,14 @@ impl LastUses {
     /// The last use of the password with this hash.
     pub fn of(&self, hash: &str) -> Option<&Use> {
         self.0.get(&Tag::of(hash))
+    }
+
+    /// Whether one of the passwords was last used from there.
+    pub(super) fn came_from(&self, source: IpAddr) -> bool {
+        let source = Source::from(source);
+        self.0
+            .values()
+            .any(|used| Source::from(used.from) == source)
     }
 }
 

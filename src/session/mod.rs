@@ -66,6 +66,7 @@ impl Counter {
             self.bound,
             claim.name(),
             Arc::clone(&self.counters),
+            self.kill.clone(),
         )
     }
 }

@@ -3,8 +3,10 @@
 
 mod browser;
 mod clients;
+mod console;
 mod devices;
 mod doctor;
+mod driver;
 mod egress;
 mod fail2ban;
 mod flows;

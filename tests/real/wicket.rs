@@ -36,6 +36,7 @@ pub struct Plan {
     hosts: Option<&'static str>,
     host: String,
     token_url: String,
+    console: &'static str,
 }
 
 impl Plan {
@@ -52,6 +53,7 @@ impl Plan {
             hosts: None,
             host: "localhost".to_owned(),
             token_url: lab().fact("token_url").to_owned(),
+            console: "off",
         }
     }
 
@@ -104,6 +106,12 @@ impl Plan {
         self
     }
 
+    /// With a web console.
+    pub fn console(mut self) -> Self {
+        self.console = "127.0.0.1:0";
+        self
+    }
+
     /// The hosts file that the daemon sees.
     pub fn hosts(mut self, text: &'static str) -> Self {
         self.hosts = Some(text);
@@ -151,8 +159,9 @@ impl Plan {
     fn text(&self) -> String {
         let lab = lab();
         let mut text = format!(
-            "state-dir = \"state\"\n\n[console]\nlisten = \"off\"\n\n[provider.lab]\n{}\
+            "state-dir = \"state\"\n\n[console]\nlisten = \"{}\"\n\n[provider.lab]\n{}\
              authorize-url = \"{}\"\ntoken-url = \"{}\"\nca-file = \"{}\"\n",
+            self.console,
             self.provider,
             lab.fact("authorize_url"),
             self.token_url,
@@ -417,6 +426,11 @@ impl Wicket {
         assert!(ended.is_none(), "mailwicket run ended: {words}");
         let ports: BTreeMap<_, _> = words.lines().filter_map(listening).collect();
         (ports.len() == PROTOCOLS.len()).then_some(ports)
+    }
+
+    /// As a service manager does.
+    pub fn stop(&mut self) {
+        self.daemon.take().expect("a running daemon").stop();
     }
 
     /// As a power cut would.

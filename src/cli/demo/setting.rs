@@ -29,6 +29,8 @@ const FRIENDLY: [(Protocol, u16); 3] = [
     (Protocol::Pop3, 1110),
     (Protocol::Smtp, 1587),
 ];
+/// Where its console is if nobody else is there.
+const CONSOLE: u16 = 8047;
 /// The files in the folder.
 const FILE: &str = "mailwicket.toml";
 const CA: &str = "sandbox-ca.pem";
@@ -80,8 +82,8 @@ impl Setting {
             .prefix("mailwicket-demo-")
             .tempdir()?;
         fs::write(folder.path().join(CA), &sandbox.ca)?;
-        let taken = FRIENDLY.map(|(_, port)| port);
-        let taken: Vec<u16> = taken.into_iter().filter(|port| !is_free(*port)).collect();
+        let taken = FRIENDLY.iter().map(|(_, port)| *port).chain([CONSOLE]);
+        let taken: Vec<u16> = taken.filter(|port| !is_free(*port)).collect();
         let config = configure(&sandbox, folder.path(), &taken)?;
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;
         let account = config.accounts.first().cloned();
@@ -143,7 +145,7 @@ impl Setting {
     pub(super) async fn start(&mut self) -> Result<Daemon, SettingError> {
         match Daemon::start(self.config.clone()).await {
             Err(StartError::Bind(_)) => {
-                self.taken = FRIENDLY.map(|(_, port)| port).to_vec();
+                self.taken.extend(FRIENDLY.map(|(_, port)| port));
                 self.config = configure(&self.sandbox, self.folder.path(), &self.taken)?;
                 Ok(Daemon::start(self.config.clone()).await?)
             }
@@ -190,6 +192,9 @@ fn is_free(port: u16) -> bool {
 
 /// The configuration, as a person would write it.
 fn written(sandbox: &Sandbox, taken: &[u16]) -> String {
+    // Port 0 is any free one.
+    let free = |port: u16| if taken.contains(&port) { 0 } else { port };
+    let console = SocketAddr::from((Ipv4Addr::LOCALHOST, free(CONSOLE)));
     let (issuer, imap, pop3, smtp) = (
         &sandbox.issuer,
         sandbox.imap.port(),
@@ -202,7 +207,7 @@ fn written(sandbox: &Sandbox, taken: &[u16]) -> String {
 state-dir = "."
 
 [console]
-listen = "off"
+listen = "{console}"
 
 [timeouts]
 drain = "1s"                          # whoever presses Ctrl-C does not want to wait
@@ -226,9 +231,7 @@ provider = "sandbox"
 "#
     );
     for (protocol, port) in FRIENDLY {
-        // Port 0 is any free one.
-        let port = if taken.contains(&port) { 0 } else { port };
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free(port)));
         text.push_str(&format!(
             "\n[[listener]]\nprotocol = \"{protocol}\"\nprovider = \"sandbox\"\nlisten = \"{address}\"\n"
         ));

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use url::Url;
 
 use super::setting::{Setting, TOKEN_LIFE, program, quoted};
 use super::{Places, Told};
@@ -218,12 +219,22 @@ pub(super) fn arrived(style: &Style, elapsed: Duration) -> String {
 }
 
 /// How to use it.
-pub(super) fn invitation(style: &Style, setting: &Setting, places: &Places) -> String {
+pub(super) fn invitation(
+    style: &Style,
+    setting: &Setting,
+    places: &Places,
+    console: Option<&Url>,
+) -> String {
     let (imap, pop3, smtp) = (places.imap.port(), places.pop3.port(), places.smtp.port());
     let password = setting.password.expose_secret();
     let user = format!("--user {ADDRESS}:{password}");
     let program = program();
     let config = quoted(&setting.path());
+    let look = console.map_or_else(String::new, |link| {
+        let title =
+            style.bold("Look at it: the console, by a link that works once, within five minutes");
+        format!("{title}\n   {link}\n\n")
+    });
     format!(
         r#"
 {own}
@@ -240,8 +251,9 @@ pub(super) fn invitation(style: &Style, setting: &Setting, places: &Places) -> S
    curl --url 'imap://127.0.0.1:{imap}/INBOX;MAILINDEX=*' {user}
    curl --url 'pop3://127.0.0.1:{pop3}/1' {user}
 
-{commands}
+{look}{commands}
    {program} --config {config} status
+   {program} --config {config} console
    {program} --config {config} doctor
    {program} --config {config} authorize {ADDRESS}
 

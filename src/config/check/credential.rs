@@ -155,12 +155,7 @@ impl Checker {
     }
 
     /// An application signs in in one tenant, and so does a password.
-    pub(super) fn own_tenant(
-        &mut self,
-        context: &Context,
-        token_url: Option<&Url>,
-        token_at: Range<usize>,
-    ) {
+    pub(super) fn own_tenant(&mut self, context: &Context, written: Endpoints<'_>) {
         let who = match context.flow {
             Flow::ClientCredentials => "an application",
             Flow::Password => "a password",
@@ -175,17 +170,33 @@ impl Checker {
                 );
                 self.tell(Problem::at(tenant.span(), message).hint(hint));
             }
-            None if context.wants_tenant() && !self.dropped.contains(&context.span, "tenant") => {
+            None if context.wants_tenant()
+                && written.token_url.is_none()
+                && !self.dropped.contains(&context.span, "tenant") =>
+            {
                 let message = format!("`tenant` is missing: {who} signs in in one tenant");
                 self.tell(Problem::at(context.span.clone(), message).hint(hint));
             }
-            _ if token_url.is_some_and(is_shared_url) => {
-                let message =
-                    format!("this token URL is for everybody; {who} signs in in one tenant");
-                self.tell(Problem::at(token_at, message).hint(hint));
+            _ => {
+                let message = format!("this URL is for everybody; {who} signs in in one tenant");
+                // The issuer only says where to sign in if the token URL does not.
+                if let Some((_, at)) = written.decisive().filter(|(url, _)| is_shared_url(url)) {
+                    self.tell(Problem::at(at, message).hint(hint));
+                }
             }
-            _ => {}
         }
+    }
+}
+
+/// The URLs that stand in the configuration, with their places.
+pub(super) struct Endpoints<'a> {
+    pub(super) token_url: Option<(&'a Url, Range<usize>)>,
+    pub(super) issuer: Option<(&'a Url, Range<usize>)>,
+}
+
+impl<'a> Endpoints<'a> {
+    fn decisive(self) -> Option<(&'a Url, Range<usize>)> {
+        self.token_url.or(self.issuer)
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::problem::Problem;
 use super::super::shape::{self, Field};
 use super::super::sift::nearest;
 use super::super::{DEFAULT_REDIRECT_URL, Endpoint, Flow, MechanismChoice, Provider, UpstreamTls};
-use super::credential::Given;
+use super::credential::{Endpoints, Given};
 use super::{Checker, url, value};
 use crate::protocol::Protocol;
 use crate::tls;
@@ -109,6 +109,7 @@ impl Checker {
             .service_account
             .and_then(|source| self.secret(source, "service-account"));
         let token_at = shape.token_url.as_ref().map(Spanned::span);
+        let issuer_at = shape.issuer.as_ref().map(Spanned::span);
         let issuer = self.issuer(shape.issuer, &context);
         let authorize_url = self.url(shape.authorize_url, || {
             context.filled(|p| Some(p.authorize_url))
@@ -122,10 +123,14 @@ impl Checker {
             authorize_url.is_some(),
             token_url.is_some(),
         );
-        let place = token_at.unwrap_or_else(|| context.span.clone());
+        let issuer_url = issuer.as_deref().and_then(|issuer| Url::parse(issuer).ok());
+        let written = Endpoints {
+            token_url: token_url.as_ref().zip(token_at),
+            issuer: issuer_url.as_ref().zip(issuer_at),
+        };
         self.credentials(&given, &context);
         self.fit_flow(&context, device_url.is_some(), issuer.is_some());
-        self.own_tenant(&context, token_url.as_ref(), place);
+        self.own_tenant(&context, written);
         let servers = [shape.imap, shape.pop3, shape.smtp];
         let [imap, pop3, smtp] = self.servers(servers, &context);
         let redirect_url = self.redirect_url(shape.redirect_url, context.preset);

@@ -20,11 +20,14 @@ impl Checker {
         let Some(list) = field else {
             return default_scopes(context);
         };
+        let list_at = list.span();
         let mut audience: Option<&'static str> = None;
         let mut scopes = Vec::new();
+        let mut is_whole = true;
         for text in list.into_inner() {
             let span = text.span();
             let Some(scope) = self.ok(value::scope(text)) else {
+                is_whole = false;
                 continue;
             };
             self.own_cloud(&scope, &span, context);
@@ -34,7 +37,27 @@ impl Checker {
             self.default_scope(&scope, &span, context);
             scopes.push(scope);
         }
+        if is_whole {
+            self.opens_mail(&scopes, list_at, context);
+        }
         scopes
+    }
+
+    /// Where it is known what opens a mailbox, something of it must be asked for. Scopes that were told off already are not told again.
+    fn opens_mail(&mut self, scopes: &[String], at: Range<usize>, context: &Context) {
+        let Some(preset) = context.preset else { return };
+        let opens = |scope: &String| match preset.name {
+            "google" => GOOGLE_MAIL.contains(&scope.as_str()),
+            _ => {
+                !preset.is_microsoft()
+                    || host_of(scope).is_some()
+                    || audience_of(scope, true).is_some()
+            }
+        };
+        if !scopes.iter().any(opens) {
+            let hint = "remove `scopes`; the preset asks for what the mail servers want";
+            self.tell(Problem::at(at, "none of these scopes opens a mailbox").hint(hint));
+        }
     }
 
     /// A token is for one service, and only one for Exchange opens mailboxes.
@@ -56,10 +79,15 @@ impl Checker {
     fn own_cloud(&mut self, scope: &str, span: &Range<usize>, context: &Context) {
         let Some(preset) = context.preset else { return };
         let foreign = host_of(scope)
-            .filter(|host| EXCHANGE.contains(&host.as_str()))
+            .filter(|_| audience_of(scope, true) != Some(GRAPH)) // told by `one_audience`
             .filter(|host| !preset.audience.contains(&host.as_str()));
         if let Some(host) = foreign.filter(|_| preset.is_microsoft()) {
-            let message = format!("{host} is not of the cloud of preset = \"{}\"", preset.name);
+            let message = match EXCHANGE.contains(&host.as_str()) {
+                true => format!("{host} is not of the cloud of preset = \"{}\"", preset.name),
+                false => format!(
+                    "a token for {host} opens no mailbox, and one token cannot be for two services"
+                ),
+            };
             let hint = format!("use https://{}/… here", preset.audience[0]);
             self.tell(Problem::at(span.clone(), message).hint(hint));
         }
@@ -101,6 +129,12 @@ const EXCHANGE: [&str; 5] = [
     "outlook.office365.us",
     "outlook-dod.office365.us",
     "partner.outlook.cn",
+];
+
+/// What opens Gmail: everything, or, for service accounts, IMAP with all labels.
+const GOOGLE_MAIL: [&str; 2] = [
+    "https://mail.google.com/",
+    "https://www.googleapis.com/auth/gmail.imap_admin",
 ];
 
 fn host_of(scope: &str) -> Option<String> {

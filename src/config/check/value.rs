@@ -197,11 +197,16 @@ pub fn inline_secret(text: SecretString, span: Range<usize>, key: &str) -> Check
 fn looks_like_sample(text: &str) -> bool {
     let lower = text.trim().to_lowercase().replace('_', "-");
     let framed = lower.starts_with('<') && lower.ends_with('>');
+    // A word of nothing but x, as in 123456789012-xxxx.apps.googleusercontent.com.
+    let crossed_out = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .any(|word| word.len() >= 4 && word.bytes().all(|b| b == b'x'));
     let starts = [
         "…",
         "...",
+        "***",
         "your-",
-        "xxxx",
+        "your ",
         "changeme",
         "change-me",
         "replace-me",
@@ -209,7 +214,7 @@ fn looks_like_sample(text: &str) -> bool {
         "application-id",
         "client-secret",
     ];
-    framed || starts.iter().any(|start| lower.starts_with(start))
+    framed || crossed_out || starts.iter().any(|start| lower.starts_with(start))
 }
 
 /// The name of an environment variable.

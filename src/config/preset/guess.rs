@@ -63,6 +63,8 @@ const GMX: &str = "GMX, WEB.DE and 1&1 take no tokens for mail: use the password
 const ICLOUD: &str = "iCloud takes no tokens for mail: make an app-specific password and use it directly, without mailwicket";
 const PROTON: &str = "Proton takes no tokens for mail: its Bridge runs on this machine and has a password of its own";
 
+const YAHOO_JAPAN: &str = "Yahoo! JAPAN is a company of its own, of which no tokens for mail are known: ask it, or use the password of the mailbox directly, without mailwicket";
+
 /// The domains of addresses. The first row that fits is taken.
 #[rustfmt::skip]
 const DOMAINS: &[Row] = &[
@@ -76,6 +78,7 @@ const DOMAINS: &[Row] = &[
     (Under("onmicrosoft.com"), At("microsoft")),
     (Under("onmicrosoft.us"), At("microsoft-gcc-high")),
     (Under("partner.onmschina.cn"), At("microsoft-china")),
+    (Is("yahoo.co.jp"), Outcome::None(YAHOO_JAPAN)),
     (First("yahoo"), At("yahoo")),
     (Is("ymail.com"), At("yahoo")),
     (Is("rocketmail.com"), At("yahoo")),
@@ -182,7 +185,8 @@ mod tests {
             ("a@live.com.au", "microsoft-personal"),
             ("a@outlook.de", "microsoft-personal"),
             ("a@contoso.onmicrosoft.com", "microsoft"),
-            ("a@yahoo.co.jp", "yahoo"),
+            ("a@yahoo.co.uk", "yahoo"),
+            ("a@yahoo.co.jp", "Yahoo!"),
             ("a@aol.com", "aol"),
             ("a@zohomail.eu", "zoho eu"),
             ("a@gmx.at", "GMX,"),

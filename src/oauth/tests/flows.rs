@@ -421,6 +421,7 @@ async fn a_device_asks_as_seldom_as_it_is_told() {
         not_yet("authorization_pending"),
         not_yet("slow_down"),
         not_yet("authorization_pending"),
+        not_yet("temporarily_unavailable"),
         Reply::with(503, "Retry-After: 30\r\n", ""),
         Reply::json(200, GOOD),
     ];
@@ -430,9 +431,9 @@ async fn a_device_asks_as_seldom_as_it_is_told() {
     assert_eq!(sign_in.life, Duration::from_secs(900));
     let start = tokio::time::Instant::now();
     oauth.device_answer(sign_in).await.expect("tokens");
-    // 2 s each until told to slow down, then 7 s, then what the provider wants.
+    // 2 s each until told to slow down, then 7 s, twice that after trouble, then what the provider wants.
     let waited = start.elapsed().as_secs();
-    assert_eq!(waited, 2 + 2 + 7 + 7 + 30);
+    assert_eq!(waited, 2 + 2 + 7 + 7 + 14 + 30);
     let requests = endpoint.requests();
     assert!(requests[0].starts_with("POST /device "));
     let asked = form(&requests[0]);

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, GeneralSubtree,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    NameConstraints,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -140,6 +141,8 @@ impl Authority {
         let (mut params, ends) = dated(&name, now, DAYS);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = KEY_USAGES.to_vec();
+        // With a stolen key, nobody can sign for e-mail or code: names of those kinds are not constrained below.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.name_constraints = Some(NameConstraints {
             permitted_subtrees: subtrees(&names, &networks),
             excluded_subtrees: Vec::new(),

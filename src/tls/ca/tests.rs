@@ -132,17 +132,18 @@ fn openssl_reads_the_constraints_in_the_same_way() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     fs::write(&ca, authority.pem()).unwrap();
-    let verify = |certificate: &CertificateDer<'_>| {
+    let verify_for = |purpose: &str, certificate: &CertificateDer<'_>| {
         let leaf = folder.path().join("leaf.der");
         fs::write(&leaf, certificate).unwrap();
         let output = Command::new("openssl")
-            .args(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile"])
+            .args(["verify", "-x509_strict", "-purpose", purpose, "-CAfile"])
             .args([&ca, &leaf])
             .output()
             .expect("openssl (tests/lab/install)");
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.success(), words)
     };
+    let verify = |certificate: &CertificateDer<'_>| verify_for("sslserver", certificate);
     for name in ["nas.lan", "10.9.8.7", "fe80::1"] {
         let (taken, words) = verify(&forged(&authority, name));
         assert!(taken, "{name}: {words}");
@@ -153,6 +154,10 @@ fn openssl_reads_the_constraints_in_the_same_way() {
             !taken && words.contains("permitted subtree violation"),
             "{name}: {words}"
         );
+    }
+    for purpose in ["smimesign", "sslclient"] {
+        let (taken, words) = verify_for(purpose, &forged(&authority, "localhost"));
+        assert!(!taken && words.contains("error 26"), "{purpose}: {words}"); // X509_V_ERR_INVALID_PURPOSE
     }
     let keeper = Keeper::open(vault, named(&["localhost", "::1"]), provider()).unwrap();
     for wants_rsa in [false, true] {
