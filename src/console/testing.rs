@@ -1,7 +1,7 @@
 //! A console without a daemon, for tests.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -76,18 +76,17 @@ fn bound(listener: &Arc<Listener>) -> Vec<(Arc<Listener>, SocketAddr, Arc<Counte
 
 impl Held {
     /// Takes the file up whenever a page wants it, as the daemon does.
-    pub async fn take_up(&mut self, path: &Path) {
-        loop {
-            let wish = self.wishes.next().await;
-            let config = Config::load_in(path, &Surroundings::default());
-            wish.answer(match config {
-                Ok(config) => {
-                    let in_force = in_force(config, &self.recent);
-                    self.in_force.send_replace(Arc::new(in_force));
-                    Ok(())
-                }
-                Err(error) => Err(error.to_string()),
-            });
-        }
+    pub fn take_up(&mut self, path: PathBuf) {
+        let mut wishes = std::mem::replace(&mut self.wishes, reload::channel().1);
+        let (in_force_now, recent) = (self.in_force.clone(), self.recent.clone());
+        tokio::spawn(async move {
+            loop {
+                let wish = wishes.next().await;
+                let taken = Config::load_in(&path, &Surroundings::default()).map(|config| {
+                    in_force_now.send_replace(Arc::new(in_force(config, &recent)));
+                });
+                wish.answer(taken.map_err(|error| error.to_string()));
+            }
+        });
     }
 }

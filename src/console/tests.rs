@@ -21,6 +21,8 @@ use crate::protocol::Protocol;
 use crate::stage::Stage;
 use crate::token::life::State;
 
+mod accounts;
+
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -55,13 +57,18 @@ struct Bench {
     console: Arc<Console>,
     held: Held,
     address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Bench {
     async fn open() -> Self {
+        Self::with(MARKED).await
+    }
+
+    /// With this configuration.
+    async fn with(text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (console, held) = console_of(folder.path(), MARKED);
+        let (console, held) = console_of(folder.path(), text);
         let console = Arc::new(console);
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = socket.local_addr().expect("bound");
@@ -72,8 +79,16 @@ impl Bench {
             console,
             held,
             address,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// The same; it takes the file up when a page wants it.
+    async fn reloading(text: &str) -> Self {
+        let mut bench = Self::with(text).await;
+        let path = bench.folder.path().join("mailwicket.toml");
+        bench.held.take_up(path);
+        bench
     }
 
     fn link(&self) -> Url {
