@@ -10,7 +10,7 @@ use crate::wicket::{Plan, Wicket};
 const TAB: &str = "\u{e004}";
 
 /// A link to the console, as a person gets it.
-fn link(wicket: &Wicket) -> String {
+pub fn link(wicket: &Wicket) -> String {
     let output = wicket.command(&["console", "--no-open"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
@@ -31,7 +31,7 @@ fn beside(browser: &Browser, path: &str) -> String {
 }
 
 /// Looks at the page in every way, keeps pictures, and lets axe judge.
-fn is_for_everybody(browser: &Browser, name: &str) {
+pub fn is_for_everybody(browser: &Browser, name: &str) {
     for look in LOOKS {
         browser.look(look);
         browser.picture(&format!("{name}-{}", look.name));

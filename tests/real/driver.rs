@@ -125,9 +125,26 @@ impl Browser {
         text(&self.command("GET", &format!("/element/{element}/text"), &Value::Null))
     }
 
+    /// The same, or nothing, if the element is not there or goes while it is looked at.
+    fn sees_now(&self, selector: &str) -> Option<String> {
+        let using = json!({ "using": "css selector", "value": selector });
+        let element = self.try_command("POST", "/element", &using)?;
+        let element = text(&element[ELEMENT]);
+        let seen = self.try_command("GET", &format!("/element/{element}/text"), &Value::Null);
+        seen.as_ref().map(text)
+    }
+
     pub fn click(&self, selector: &str) {
         let element = self.find(selector);
         self.command("POST", &format!("/element/{element}/click"), &json!({}));
+    }
+
+    /// Writes into a field, in the place of what is in it.
+    pub fn write(&self, selector: &str, text: &str) {
+        let element = self.find(selector);
+        self.command("POST", &format!("/element/{element}/clear"), &json!({}));
+        let text = json!({ "text": text });
+        self.command("POST", &format!("/element/{element}/value"), &text);
     }
 
     /// Presses a key, whoever has the focus.
@@ -142,7 +159,9 @@ impl Browser {
 
     /// Waits until a person sees these words.
     pub fn comes_to_see(&self, selector: &str, words: &str) {
-        eventually(words, || self.sees(selector).contains(words).then_some(()));
+        eventually(words, || {
+            self.sees_now(selector)?.contains(words).then_some(())
+        });
     }
 
     /// Runs a script in the page, past its policy, as only a driver can.
@@ -216,6 +235,12 @@ impl Browser {
 
     fn command(&self, method: &str, path: &str, body: &Value) -> Value {
         self.call(method, &format!("/session/{}{path}", self.session), body)
+    }
+
+    fn try_command(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
+        let path = format!("/session/{}{path}", self.session);
+        let (status, answer) = exchange(self.port, method, &path, body);
+        (status == 200).then(|| answer["value"].clone())
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {

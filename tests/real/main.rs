@@ -24,3 +24,4 @@ mod transparency;
 mod wait;
 mod wicket;
 mod wire;
+mod wizard;

@@ -289,7 +289,12 @@ async fn conclude(
 }
 
 fn fail_for(console: &Console, id: &str, address: &str, error: &AuthorizeError) {
-    tracing::info!(account = address, %error, "not authorised in the console");
+    let words = error.to_string().replace("ACCOUNT", address);
+    tracing::info!(
+        account = address,
+        error = words,
+        "not authorised in the console"
+    );
     fail(console, id, error);
 }
 
