@@ -18,6 +18,7 @@ use crate::accept::{self, BindError, Door};
 use crate::caps::Caps;
 use crate::config::{Config, Listener};
 use crate::console::reload::{self, Wishes};
+use crate::console::server::Entrance;
 use crate::console::{self, Console, InForce};
 use crate::control::Control;
 use crate::dial::Dialler;
@@ -70,6 +71,9 @@ pub enum StartError {
         /// What is wrong.
         source: Box<CertificateError>,
     },
+    /// The certificate of the console.
+    #[error("[console]: {0}")]
+    ConsoleCertificate(Box<CertificateError>),
     /// The local CA.
     #[error(transparent)]
     Ca(#[from] CaError),
@@ -115,6 +119,8 @@ pub struct Daemon {
     in_force: watch::Sender<Arc<InForce>>,
     /// Where the console is served, if it is.
     served: Option<Served>,
+    /// Whether it was told that it is not.
+    is_console_missed: bool,
     /// Reloads that the console wants, until somebody takes them.
     wishes: Option<Wishes>,
     /// Held as long as this daemon lives: two with one state folder would get into each other's way.
@@ -134,6 +140,8 @@ struct House {
     messenger: Arc<Messenger>,
     /// In the order of the configuration's listeners.
     terms: Vec<Arc<Terms>>,
+    /// How the console is entered.
+    entrance: Entrance,
     /// Ends what runs in the background for this configuration.
     done: CancellationToken,
 }
@@ -143,6 +151,7 @@ struct Served {
     /// As it stands in the configuration, where the port may be 0.
     configured: SocketAddr,
     bound: SocketAddr,
+    entrance: watch::Sender<Entrance>,
     /// Ends its accept loop when this is dropped.
     _close: DropGuard,
 }
@@ -178,6 +187,7 @@ impl Daemon {
             console: Arc::new(console),
             in_force,
             served: None,
+            is_console_missed: false,
             wishes: Some(wishes),
             messenger: watch::Sender::new(Arc::clone(&house.messenger)),
             house,
@@ -317,12 +327,22 @@ impl Daemon {
         Ok(())
     }
 
-    /// Serves the console where the configuration says. Mail does not stop for it: an address that cannot be had is told, and tried
-    /// again at the next reload.
-    fn serve_console(&mut self) {
-        let wanted = self.house.config.console;
-        let served = self.served.as_ref();
-        if served.map(|served| served.configured) == wanted {
+    /// Whether the console should be served and is not.
+    pub fn lacks_console(&self) -> bool {
+        self.served.is_none() && self.house.config.console.is_some()
+    }
+
+    /// Serves the console where the configuration says. Mail does not stop for it: an address that cannot be had is told once, and
+    /// whoever runs the daemon tries again. It may be our own, of the configuration before, for a moment yet.
+    pub fn serve_console(&mut self) {
+        let wanted = self.house.config.console.as_ref();
+        let wanted = wanted.map(|console| console.listen);
+        let entrance = self.house.entrance.clone();
+        if let Some(served) = &self.served
+            && Some(served.configured) == wanted
+        {
+            self.console.moved(entrance.url(served.bound));
+            served.entrance.send_replace(entrance);
             return;
         }
         let socket = wanted.map(|at| {
@@ -338,22 +358,30 @@ impl Daemon {
             Ok(socket) => socket.map(|(configured, bound, socket)| {
                 let close = self.stop.child_token();
                 let console = Arc::clone(&self.console);
-                let serving = console::server::serve(console, socket, bound, close.clone());
+                let url = entrance.url(bound);
+                let (entrance, receiver) = watch::channel(entrance);
+                let serving = console::server::serve(console, socket, receiver, close.clone());
+                self.console.moved(url);
                 self.tasks.spawn(serving);
                 tracing::info!(address = %bound, "the console is open to whoever has a link; get one with: mailwicket console");
                 Served {
                     configured,
                     bound,
+                    entrance,
                     _close: close.drop_guard(),
                 }
             }),
             Err(error) => {
-                tracing::warn!(%error, "there is no console");
+                if !self.is_console_missed {
+                    tracing::warn!(%error, "there is no console; its address is tried again every few seconds");
+                }
                 None
             }
         };
-        self.console
-            .moved(self.served.as_ref().map(|served| served.bound));
+        self.is_console_missed = self.lacks_console();
+        if self.served.is_none() {
+            self.console.moved(None);
+        }
     }
 
     fn serve(
@@ -448,6 +476,10 @@ impl Daemon {
             tokens: Some(tokens.clone()),
             accounts: config.accounts.clone(),
             listeners: self.open.iter().map(listener).collect(),
+            console_certificate: config
+                .console
+                .as_ref()
+                .and_then(|console| console.remote.as_ref()?.certificate.clone()),
         });
         let in_force = self.house.in_force(Arc::clone(&sources));
         self.in_force.send_replace(Arc::new(in_force));
@@ -513,9 +545,10 @@ impl House {
                 })?;
             tls.insert(provider.name.clone(), config);
         }
-        let terms = terms(&config, &vault)?;
+        let keeper = keeper(&config, &vault)?;
         Ok(Self {
-            terms,
+            terms: terms(&config, keeper.as_ref())?,
+            entrance: entrance(&config, keeper.as_ref())?,
             passwords: Arc::new(passwords),
             tokens,
             profiles: Arc::default(),
@@ -575,18 +608,30 @@ impl House {
     }
 }
 
-/// The TLS of every listener. The local CA is made at the first start that needs it.
-fn terms(config: &Config, vault: &Vault) -> Result<Vec<Arc<Terms>>, StartError> {
-    let keeper = match ca::is_wanted(config) {
-        true => {
-            let names = ca::names(config);
-            let keeper = ca::Keeper::open(vault.clone(), names, tls::provider())?;
-            Some(Arc::new(keeper))
-        }
-        false => None,
+/// The local CA, made at the first start that needs it.
+fn keeper(config: &Config, vault: &Vault) -> Result<Option<Arc<ca::Keeper>>, StartError> {
+    if !ca::is_wanted(config) {
+        return Ok(None);
+    }
+    let keeper = ca::Keeper::open(vault.clone(), ca::names(config), tls::provider())?;
+    Ok(Some(Arc::new(keeper)))
+}
+
+/// How the console is entered.
+fn entrance(config: &Config, keeper: Option<&Arc<ca::Keeper>>) -> Result<Entrance, StartError> {
+    let console = config.console.as_ref();
+    let Some(remote) = console.and_then(|console| console.remote.as_ref()) else {
+        return Ok(Entrance::default());
     };
+    let terms = Terms::of_console(remote, config.timeouts.tls, keeper);
+    let terms = terms.map_err(|source| StartError::ConsoleCertificate(Box::new(source)))?;
+    Ok(Entrance::remote(remote.clone(), terms, ca::names(config)))
+}
+
+/// The TLS of every listener.
+fn terms(config: &Config, keeper: Option<&Arc<ca::Keeper>>) -> Result<Vec<Arc<Terms>>, StartError> {
     let of = |listener: &Arc<Listener>| {
-        let terms = Terms::new(listener, config.timeouts.tls, keeper.as_ref());
+        let terms = Terms::new(listener, config.timeouts.tls, keeper);
         terms
             .map(Arc::new)
             .map_err(|source| StartError::Certificate {

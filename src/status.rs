@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Account, Listener, LocalTls};
+use crate::config::{Account, CertificateFiles, Listener, LocalTls};
 use crate::observe::{AccountFigures, Counters, ListenerFigures};
 use crate::protocol::Protocol;
 use crate::token::life::State;
@@ -20,6 +20,8 @@ pub struct Sources {
     pub accounts: Vec<Arc<Account>>,
     /// The listeners with their bound address.
     pub listeners: Vec<(Arc<Listener>, SocketAddr, Arc<Counters>)>,
+    /// The certificate that the console shows, if it has one of its own.
+    pub console_certificate: Option<CertificateFiles>,
 }
 
 /// How mailwicket stands. Holds no secret.

@@ -258,10 +258,15 @@ impl<'s> Session<'s> {
     /// STARTTLS is offered where it can be done, and a login where a password may come.
     fn is_in_place(&self, line: &str) {
         let words = capabilities(self.protocol, line);
-        let has_tls = words.iter().any(|word| ["STARTTLS", "STLS"].contains(word));
-        assert!(!has_tls || self.offers_tls(), "{line:?}");
-        let is_login =
-            |word: &&str| ["SASL", "USER", "AUTH"].contains(word) || word.starts_with("AUTH=");
+        // A word of another protocol means nothing in this one.
+        let (tls, login): (_, &[&str]) = match self.protocol {
+            Protocol::Imap => ("STARTTLS", &[]),
+            Protocol::Pop3 => ("STLS", &["SASL", "USER"]),
+            Protocol::Smtp => ("STARTTLS", &["AUTH"]),
+        };
+        assert!(!words.contains(&tls) || self.offers_tls(), "{line:?}");
+        let is_old = |word: &str| self.protocol != Protocol::Pop3 && word.starts_with("AUTH=");
+        let is_login = |word: &&str| login.contains(word) || is_old(word);
         let has_login = words.iter().any(is_login) || is_a_question(self.protocol, line);
         // The only literals in clear that are no logins.
         let has_id = self.protocol == Protocol::Imap

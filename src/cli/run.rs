@@ -1,9 +1,11 @@
 //! `mailwicket run`: the proxy, in the foreground.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use tokio::time::sleep;
 
 use super::{Exit, Global, say};
 use crate::config::{self, Config, LoadError};
@@ -11,6 +13,9 @@ use crate::daemon::Daemon;
 use crate::observe;
 use crate::process;
 use crate::signals::{Signal, Signals};
+
+/// How often the console's address is tried while it cannot be had.
+const TRY_CONSOLE: Duration = Duration::from_secs(3);
 
 /// The arguments of `run`: only the global ones.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -52,6 +57,7 @@ async fn serve(config: Config, global: &Global) -> Result<(), Exit> {
                 Signal::Reload => drop(reload(&mut daemon, &path, global)),
                 Signal::Stop => break,
             },
+            () = sleep(TRY_CONSOLE), if daemon.lacks_console() => daemon.serve_console(),
             wish = wishes.next() => wish.answer(reload(&mut daemon, &path, global)),
         }
     }

@@ -53,6 +53,7 @@ async fn ask(config: &Config) -> Result<Status, Box<dyn std::error::Error>> {
         tokens: Some(Tokens::new(vault, config.timeouts.token)),
         accounts: config.accounts.iter().map(Arc::clone).collect(),
         listeners: Vec::new(),
+        console_certificate: None,
     };
     Ok(Status {
         running: false,

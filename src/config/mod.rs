@@ -76,8 +76,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where the key that seals the vault comes from.
     pub vault_key: SecretSource,
-    /// Where the web console listens; `None` if it is switched off.
-    pub console: Option<SocketAddr>,
+    /// The web console; `None` if it is switched off.
+    pub console: Option<Console>,
     /// Names and addresses that the certificates of the local CA carry besides those that are known anyway.
     pub ca_names: Vec<CertificateName>,
     /// The registrations at providers, by name.
@@ -236,6 +236,31 @@ const NAMED: usize = 10;
 pub struct NoSuchAccount {
     wanted: String,
     known: Vec<String>,
+}
+
+/// The web console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Console {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Who reaches it from elsewhere, and how; `None` on loopback.
+    pub remote: Option<RemoteConsole>,
+}
+
+/// What a console beyond loopback needs. It always has TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteConsole {
+    /// The networks that may reach it, besides this machine.
+    pub allow_from: Vec<IpNet>,
+    /// The certificate that browsers are shown; one of the local CA if there is none.
+    pub certificate: Option<CertificateFiles>,
+}
+
+impl RemoteConsole {
+    /// Whether a browser at this address may reach it.
+    pub fn allows(&self, source: IpAddr) -> bool {
+        source.to_canonical().is_loopback() || holds(&self.allow_from, source)
+    }
 }
 
 /// One application registration at a provider: how tokens are got, and where mail is.

@@ -47,6 +47,8 @@ pub struct File {
 )]
 pub struct Console {
     pub listen: Field<String>,
+    pub allow_from: Field<OneOrMany>,
+    pub certificate: Field<Certificate>,
 }
 
 /// `[ca]`

@@ -108,12 +108,12 @@ fn row(event: &Happened, now: Timestamp) -> Markup {
     let said = said(&event.what);
     html! {
         tr role="row" {
-            td role="cell" data-label="When" { (page::when(event.at, now)) }
+            td.when role="cell" data-label="When" { (page::when(event.at, now)) }
             td role="cell" data-label="What" { span class={ "state " (said.class) } { (said.what) } }
             td role="cell" data-label="Account" {
                 @match &event.account {
                     Some(account) => { span.address { (account) } }
-                    None => { span.note { "none" } }
+                    None => { span.note { "–" } }
                 }
             }
             td role="cell" data-label="More" { (said.more) }

@@ -3,6 +3,7 @@
 //! Two layers see every request, so no page can be added without them: [`guard`] judges where a request comes from, [`enter`] whose
 //! it is. Handlers behind them take a [`Session`], and what was posted as a [`Form`].
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use url::form_urlencoded;
 use super::Console;
 use super::page::{self, Fault, Flash};
 use super::sessions::{self, Pass};
+use crate::config::CertificateName;
 
 /// Where a link leads.
 pub const OPEN: &str = "/open";
@@ -46,29 +48,53 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 /// The type of what forms post.
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// What a bound address is called by, and what its sessions are kept in.
+/// What the address that somebody came to is called by, and what its sessions are kept in.
 pub struct Door {
     hosts: Vec<String>,
+    scheme: &'static str,
     /// Browsers keep cookies by host whatever the port, so each port has a name of its own.
     cookie: String,
 }
 
 impl Door {
-    /// The names of this address, with its port; on loopback, those of loopback.
-    pub fn new(bound: SocketAddr) -> Self {
-        let port = bound.port();
-        let mut hosts = vec![bound.to_string()];
-        if bound.ip().is_loopback() {
-            let names = ["localhost", "127.0.0.1", "[::1]"];
-            hosts.extend(names.map(|name| format!("{name}:{port}")));
-        }
-        if port == 80 {
-            let bare = |host: &String| host.strip_suffix(":80").map(str::to_owned);
-            hosts.extend(hosts.iter().filter_map(bare).collect::<Vec<_>>());
-        }
+    /// A door on loopback: only names of loopback will do.
+    pub fn new(local: SocketAddr) -> Self {
+        let port = local.port();
+        let mut hosts = vec![local.to_string()];
+        let names = ["localhost", "127.0.0.1", "[::1]"];
+        hosts.extend(names.map(|name| format!("{name}:{port}")));
         Self {
-            hosts,
+            hosts: with_bare(hosts, 80, port),
+            scheme: "http",
             cookie: format!("mailwicket-{port}"),
+        }
+    }
+
+    /// A door that is reached from elsewhere, over TLS: the address that somebody came to, and the names of this machine.
+    pub fn secured(local: SocketAddr, names: &BTreeSet<CertificateName>) -> Self {
+        let port = local.port();
+        let local = SocketAddr::new(local.ip().to_canonical(), port);
+        let name = |name: &CertificateName| match name {
+            CertificateName::Host(name) => format!("{name}:{port}"),
+            CertificateName::Address(address) => SocketAddr::new(*address, port).to_string(),
+        };
+        let hosts = names.iter().map(name).chain([local.to_string()]).collect();
+        Self {
+            hosts: with_bare(hosts, 443, port),
+            scheme: "https",
+            cookie: format!("__Host-mailwicket-{port}"),
+        }
+    }
+
+    /// What the pages of somebody who calls us by this name come from.
+    pub fn origin(&self, host: &str) -> String {
+        format!("{}://{host}", self.scheme)
+    }
+
+    fn attributes(&self) -> &'static str {
+        match self.scheme {
+            "https" => "Path=/; HttpOnly; SameSite=Strict; Secure",
+            _ => "Path=/; HttpOnly; SameSite=Strict",
         }
     }
 
@@ -77,6 +103,17 @@ impl Door {
             .iter()
             .any(|known| known.eq_ignore_ascii_case(host))
     }
+}
+
+/// Browsers leave the usual port out.
+fn with_bare(mut hosts: Vec<String>, usual: u16, port: u16) -> Vec<String> {
+    if port == usual {
+        let suffix = format!(":{usual}");
+        let bare = |host: &String| host.strip_suffix(&suffix).map(str::to_owned);
+        let bare: Vec<_> = hosts.iter().filter_map(bare).collect();
+        hosts.extend(bare);
+    }
+    hosts
 }
 
 /// Gives every answer the headers that keep it to itself.
@@ -104,7 +141,11 @@ pub async fn dress(request: Request, next: Next) -> Response {
 
 /// Judges where a request comes from: it must call us by a name of ours (else some other site's name was pointed at us), and what
 /// changes anything must come from a page of ours.
-pub async fn guard(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
+pub async fn guard(
+    Extension(door): Extension<Arc<Door>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
     let Some(host) = only(headers, &HOST).filter(|host| door.is_called(host)) else {
         let words = "This address is not one of the console's own. Open it with the link that `mailwicket console` prints.";
@@ -115,17 +156,16 @@ pub async fn guard(State(door): State<Arc<Door>>, mut request: Request, next: Ne
         );
     };
     let is_harmless = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !is_harmless && !is_from_us(headers, host) {
+    if !is_harmless && !is_from_us(headers, door.scheme, host) {
         let words = "This request did not come from a page of the console, so nothing was done.";
         return page::plain(StatusCode::FORBIDDEN, "Refused", &html! { p { (words) } });
     }
-    request.extensions_mut().insert(door);
     next.run(request).await
 }
 
 /// Whether a page of ours has sent it. Browsers that keep the origin to themselves, as our policy on referrers asks for, still say
 /// whether it is the same site.
-fn is_from_us(headers: &HeaderMap, host: &str) -> bool {
+fn is_from_us(headers: &HeaderMap, scheme: &str, host: &str) -> bool {
     let site = only(headers, &HeaderName::from_static("sec-fetch-site"));
     let is_same = site == Some("same-origin");
     match headers.get_all(ORIGIN).iter().count() {
@@ -133,7 +173,8 @@ fn is_from_us(headers: &HeaderMap, host: &str) -> bool {
         1 => match only(headers, &ORIGIN) {
             Some("null") => is_same,
             Some(origin) => origin
-                .strip_prefix("http://")
+                .strip_prefix(scheme)
+                .and_then(|rest| rest.strip_prefix("://"))
                 .is_some_and(|from| from.eq_ignore_ascii_case(host)),
             None => false,
         },
@@ -357,9 +398,10 @@ pub async fn open(
         Some(_) => page::go_on(),
     };
     let cookie = format!(
-        "{}={}; Path=/; HttpOnly; SameSite=Strict",
+        "{}={}; {}",
         door.cookie,
-        key.expose_secret()
+        key.expose_secret(),
+        door.attributes()
     );
     match HeaderValue::from_str(&cookie) {
         Ok(mut cookie) => {

@@ -24,7 +24,6 @@ pub mod server;
 mod sessions;
 mod sign_in;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -147,8 +146,7 @@ impl Console {
     }
 
     /// From now on it is served there, or nowhere.
-    pub fn moved(&self, bound: Option<SocketAddr>) {
-        let url = bound.and_then(|bound| Url::parse(&format!("http://{bound}/")).ok());
+    pub fn moved(&self, url: Option<Url>) {
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = url;
     }
 

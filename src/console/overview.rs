@@ -22,6 +22,8 @@ use crate::token::life::State as Standing;
 
 /// How far ahead something that ends is shown.
 const AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Accounts that are shown; a browser should stay quick, and those that need somebody come first.
+const MOST: usize = 500;
 /// The width and the height of a chart, in its own units.
 const WIDTH: u64 = 120;
 const HEIGHT: u64 = 24;
@@ -140,8 +142,11 @@ fn accounts(seen: &Seen) -> Markup {
                     }
                 }
                 tbody role="rowgroup" {
-                    @for line in &seen.status.accounts { (account(line, seen)) }
+                    @for line in seen.status.accounts.iter().take(MOST) { (account(line, seen)) }
                 }
+            }
+            @if seen.status.accounts.len() > MOST {
+                p.note { (seen.status.accounts.len() - MOST) " more are not shown; mailwicket status has them all." }
             }
         }
     }

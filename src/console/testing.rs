@@ -57,6 +57,7 @@ fn in_force(config: Config, recent: &Recent) -> InForce {
         tokens: Some(tokens.clone()),
         accounts: config.accounts.clone(),
         listeners: config.listeners.iter().flat_map(bound).collect(),
+        console_certificate: None,
     };
     let failures = config.limits.failed_logins_per_minute;
     let passwords = Passwords::new(&config.accounts, vault.clone(), failures);

@@ -72,9 +72,11 @@ impl Bench {
         let console = Arc::new(console);
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = socket.local_addr().expect("bound");
-        console.moved(Some(address));
+        let entrance = server::Entrance::default();
+        console.moved(entrance.url(address));
         let close = held.stop.child_token();
-        tokio::spawn(server::serve(Arc::clone(&console), socket, address, close));
+        let (_, entrance) = watch::channel(entrance);
+        tokio::spawn(server::serve(Arc::clone(&console), socket, entrance, close));
         Self {
             console,
             held,

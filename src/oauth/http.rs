@@ -111,6 +111,17 @@ fn quoted(excerpt: &str) -> String {
 }
 
 impl HttpError {
+    /// For a request that asks a provider to do nothing: an answer that was lost is one that did not come.
+    pub(super) fn without_consequences(self) -> Self {
+        match self {
+            Self::Lost { host, reason } => Self::Unreachable {
+                host,
+                reason: format!("it did not answer: {reason}"),
+            },
+            error => error,
+        }
+    }
+
     /// Whether the provider may have acted on the request although no answer was read.
     pub fn may_have_acted(&self) -> bool {
         match self {

@@ -24,6 +24,7 @@ use oauth2::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::config::Provider;
@@ -182,7 +183,7 @@ fn http_remedy(error: &HttpError) -> &'static str {
 pub struct OAuth {
     provider: Arc<Provider>,
     http: HttpClient,
-    metadata: Mutex<Option<Arc<Metadata>>>,
+    metadata: Mutex<Known>,
 }
 
 /// The library's client with our own answer and error types and a token endpoint that is known.
@@ -383,26 +384,40 @@ impl OAuth {
 
     /// Whether the issuer announced RFC 9207; known only where its metadata were needed anyway.
     async fn issuer_is_always_sent(&self) -> bool {
-        self.metadata
-            .lock()
-            .await
-            .as_ref()
-            .is_some_and(|metadata| metadata.issuer_in_redirect)
+        let known = self.metadata.lock().await;
+        let metadata = known.metadata.as_ref();
+        metadata.is_some_and(|metadata| metadata.issuer_in_redirect)
     }
 
+    /// Those who ask at once share one request and what comes of it: a silent issuer costs all of them its time once.
     async fn metadata(&self) -> Result<Arc<Metadata>, OAuthError> {
+        let asked = Instant::now();
         let mut known = self.metadata.lock().await;
-        if let Some(metadata) = &*known {
+        if let Some(metadata) = &known.metadata {
             return Ok(metadata.clone());
+        }
+        let failure = known.failure.as_ref();
+        if let Some((_, error)) = failure.filter(|(at, _)| *at >= asked) {
+            return Err(error.clone().into());
         }
         let issuer = self
             .provider
             .issuer
             .as_deref()
             .ok_or(OAuthError::NoEndpoint("token-url"))?;
-        let metadata = Arc::new(discovery::fetch(&self.http, issuer).await?);
-        *known = Some(metadata.clone());
-        Ok(metadata)
+        match discovery::fetch(&self.http, issuer).await {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                known.metadata = Some(metadata.clone());
+                Ok(metadata)
+            }
+            Err(OAuthError::Http(error)) => {
+                let error = error.without_consequences();
+                known.failure = Some((Instant::now(), error.clone()));
+                Err(error.into())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Checks what came, takes our secrets out of what a person will read, and forgets metadata that lead nowhere.
@@ -430,8 +445,15 @@ impl OAuth {
     }
 
     async fn forget_metadata(&self) {
-        *self.metadata.lock().await = None;
+        self.metadata.lock().await.metadata = None;
     }
+}
+
+/// What an issuer published, and when and how the last request for it failed.
+#[derive(Debug, Default)]
+struct Known {
+    metadata: Option<Arc<Metadata>>,
+    failure: Option<(Instant, HttpError)>,
 }
 
 type TokenResult = Result<TokenAnswer, RequestTokenError<HttpError, RawError>>;

@@ -363,6 +363,23 @@ async fn endpoints_come_from_the_issuer_and_are_fetched_once() {
 }
 
 #[tokio::test]
+async fn a_silent_issuer_costs_all_accounts_its_time_once() {
+    let (endpoint, oauth) = discovered(|_, _| Reply::json(200, "{}").slow(LIMIT * 2)).await;
+    let oauth = Arc::new(oauth);
+    let refreshing = (0..8).map(|_| {
+        let oauth = Arc::clone(&oauth);
+        tokio::spawn(async move { oauth.refresh(&"rt".to_owned().into()).await })
+    });
+    for refreshed in refreshing.collect::<Vec<_>>() {
+        let error = refreshed.await.expect("no panic").expect_err("silence");
+        assert!(error.to_string().contains("did not answer"), "{error}");
+        // No refresh token went anywhere.
+        assert!(!error.may_have_acted());
+    }
+    assert_eq!(endpoint.hits(), 1);
+}
+
+#[tokio::test]
 async fn the_issuer_says_where_other_devices_begin() {
     let (endpoint, oauth) = discovered(|base, path| match path {
         "/device" => Reply::json(

@@ -207,11 +207,16 @@ impl Recent {
         self.matching(|_| true)
     }
 
-    /// What is kept of one account, the newest first. ASCII case is ignored.
+    /// What is kept of one account, the newest first, with what was refused to whoever called themselves by its address. ASCII case is
+    /// ignored.
     pub fn of_account(&self, address: &str) -> Vec<Happened> {
         self.matching(|event| {
-            let account = event.account.as_deref();
-            account.is_some_and(|account| account.eq_ignore_ascii_case(address))
+            let name = match (&event.account, &event.what) {
+                (Some(account), _) => account,
+                (None, What::Login(login)) => &login.login,
+                (None, _) => return false,
+            };
+            name.eq_ignore_ascii_case(address)
         })
     }
 
@@ -326,9 +331,14 @@ mod tests {
         recent.login(Some("bob@example.com"), login(Outcome::Failed));
         let kinds: Vec<_> = recent.all().iter().map(Happened::kind).collect();
         assert_eq!(kinds, [Kind::Login, Kind::Renewed, Kind::Login]);
+        let refused = Login {
+            login: "alice@example.com".into(),
+            ..login(Outcome::Refused)
+        };
+        recent.login(None, refused);
         let alices = recent.of_account("Alice@example.com");
-        assert_eq!(alices.len(), 2);
-        assert_eq!(alices[0].kind(), Kind::Renewed);
+        let kinds: Vec<_> = alices.iter().map(Happened::kind).collect();
+        assert_eq!(kinds, [Kind::Refused, Kind::Renewed, Kind::Login]);
     }
 
     #[test]

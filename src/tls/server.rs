@@ -16,12 +16,15 @@ use super::ca::{CaError, Keeper};
 use super::own::{Own, OwnError};
 use super::stream::LocalStream;
 use super::{TlsError, hello, provider};
-use crate::config::{Listener, LocalTls};
+use crate::config::{CertificateFiles, Listener, LocalTls, RemoteConsole};
 use crate::dialogue::{Interruption, Privacy};
 
 /// How long a mail program may be silent with `tls = "auto"` before it is taken for one that waits for a greeting in clear. A
 /// ClientHello comes with the first packet after the connection.
 pub const SILENCE: Duration = Duration::from_millis(500);
+
+/// What ALPN calls the HTTP of the console (RFC 7301 §6).
+const HTTP: &str = "http/1.1";
 
 /// Why a listener's TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -82,27 +85,32 @@ impl Terms {
         handshake: Duration,
         ca: Option<&Arc<Keeper>>,
     ) -> Result<Self, CertificateError> {
-        let provider = provider();
-        let certificate = match (&listener.certificate, ca) {
-            _ if listener.tls == LocalTls::None => None,
-            (Some(files), _) => {
-                let own = Own::open(files.clone(), Arc::clone(&provider))?;
-                Some(Certificate::Own(Arc::new(own)))
-            }
-            (None, ca) => ca.cloned().map(Certificate::Ca),
-        };
-        let server = match certificate {
-            Some(certificate) => Some(Server {
-                config: config(listener.protocol.word(), provider)?,
-                certificate,
-            }),
-            None => None,
+        let server = match listener.tls {
+            LocalTls::None => None,
+            _ => server(listener.certificate.as_ref(), ca, listener.protocol.word())?,
         };
         Ok(Self {
             mode: listener.tls,
             plaintext_from: listener.allow_plaintext_from.clone(),
             handshake,
             server,
+        })
+    }
+
+    /// The terms of a console that is reached from elsewhere: TLS from the first octet.
+    ///
+    /// # Errors
+    /// [`CertificateError`]
+    pub fn of_console(
+        console: &RemoteConsole,
+        handshake: Duration,
+        ca: Option<&Arc<Keeper>>,
+    ) -> Result<Self, CertificateError> {
+        Ok(Self {
+            mode: LocalTls::Implicit,
+            plaintext_from: Vec::new(),
+            handshake,
+            server: server(console.certificate.as_ref(), ca, HTTP)?,
         })
     }
 
@@ -186,6 +194,28 @@ impl Certificate {
             Err(_) => Err(rustls::Error::NoCertificatesPresented.into()),
         }
     }
+}
+
+/// A server with a certificate from these files, else of the local CA; `None` if there is neither.
+fn server(
+    files: Option<&CertificateFiles>,
+    ca: Option<&Arc<Keeper>>,
+    protocol: &str,
+) -> Result<Option<Server>, CertificateError> {
+    let provider = provider();
+    let certificate = match (files, ca) {
+        (Some(files), _) => {
+            let own = Own::open(files.clone(), Arc::clone(&provider))?;
+            Certificate::Own(Arc::new(own))
+        }
+        (None, Some(ca)) => Certificate::Ca(Arc::clone(ca)),
+        (None, None) => return Ok(None),
+    };
+    let config = config(protocol, provider)?;
+    Ok(Some(Server {
+        config,
+        certificate,
+    }))
 }
 
 /// One certificate for everybody, whatever name they ask for: old devices ask for none, or for the one of the provider.

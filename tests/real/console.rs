@@ -109,6 +109,9 @@ fn a_person_opens_the_console_sees_every_account_live_and_logs_out() {
     browser.open(&link);
     browser.comes_to_see("h1", "This link is over");
     is_for_everybody(&browser, "link-over");
+    browser.run("document.documentElement.removeAttribute('lang')");
+    let found = browser.violations();
+    assert!(!found.is_empty(), "axe would find something");
 }
 
 #[test]
@@ -153,6 +156,22 @@ fn an_open_page_says_when_its_session_or_mailwicket_is_over() {
     enter();
     wicket.stop();
     browser.comes_to_see("#notice", "mailwicket has stopped");
+}
+
+#[test]
+fn an_open_page_follows_reloads_and_tells_of_those_that_were_refused() {
+    let account = &lab().mailbox("console-reload");
+    let wicket = Plan::new().console().account(account).run();
+    let browser = Browser::start(wicket.folder());
+    browser.open(&link(&wicket));
+    browser.comes_to_see("#summary", "1 account, and all is well.");
+    wicket.reload_with("\n[[account]]\naddress = \"second@example.test\"\nprovider = \"lab\"\n");
+    browser.comes_to_see("#summary", "2 accounts; 1 needs somebody.");
+    browser.click("nav a[href='/events']");
+    browser.comes_to_see("#events", "configuration taken up");
+    wicket.reload_with("bogus = 1\n");
+    browser.comes_to_see("#events", "configuration refused");
+    browser.comes_to_see("#events", "unknown key `bogus`");
 }
 
 #[test]

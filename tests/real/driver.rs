@@ -119,19 +119,13 @@ impl Browser {
         text(&self.command("GET", "/url", &Value::Null))
     }
 
-    /// What a person sees of an element.
-    pub fn sees(&self, selector: &str) -> String {
-        let element = self.find(selector);
-        text(&self.command("GET", &format!("/element/{element}/text"), &Value::Null))
-    }
-
-    /// The same, or nothing, if the element is not there or goes while it is looked at.
-    fn sees_now(&self, selector: &str) -> Option<String> {
+    /// What a person sees of an element; nothing if it is not there, or is replaced at this moment.
+    pub fn sees(&self, selector: &str) -> Option<String> {
         let using = json!({ "using": "css selector", "value": selector });
-        let element = self.try_command("POST", "/element", &using)?;
-        let element = text(&element[ELEMENT]);
-        let seen = self.try_command("GET", &format!("/element/{element}/text"), &Value::Null);
-        seen.as_ref().map(text)
+        let found = self.try_command("POST", "/element", &using)?;
+        let element = text(&found[ELEMENT]);
+        let seen = self.try_command("GET", &format!("/element/{element}/text"), &Value::Null)?;
+        Some(text(&seen))
     }
 
     pub fn click(&self, selector: &str) {
@@ -159,9 +153,8 @@ impl Browser {
 
     /// Waits until a person sees these words.
     pub fn comes_to_see(&self, selector: &str, words: &str) {
-        eventually(words, || {
-            self.sees_now(selector)?.contains(words).then_some(())
-        });
+        let has_words = |seen: String| seen.contains(words).then_some(());
+        eventually(words, || self.sees(selector).and_then(has_words));
     }
 
     /// Runs a script in the page, past its policy, as only a driver can.
@@ -233,14 +226,19 @@ impl Browser {
         text(&self.command("POST", "/element", &using)[ELEMENT])
     }
 
-    fn command(&self, method: &str, path: &str, body: &Value) -> Value {
-        self.call(method, &format!("/session/{}{path}", self.session), body)
-    }
-
+    /// The answer of a command about elements that may not be there.
     fn try_command(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
         let path = format!("/session/{}{path}", self.session);
         let (status, answer) = exchange(self.port, method, &path, body);
-        (status == 200).then(|| answer["value"].clone())
+        match (status, answer["value"]["error"].as_str()) {
+            (200, _) => Some(answer["value"].clone()),
+            (_, Some("no such element" | "stale element reference")) => None,
+            _ => panic!("{method} {path}: {answer}"),
+        }
+    }
+
+    fn command(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.call(method, &format!("/session/{}{path}", self.session), body)
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {

@@ -455,6 +455,16 @@ impl Wicket {
         (ports.len() == PROTOCOLS.len()).then_some(ports)
     }
 
+    /// Writes more to the end of the configuration, and has it taken up.
+    pub fn reload_with(&self, more: &str) {
+        let mut file = fs::File::options().append(true).open(&self.config);
+        let file = file.as_mut().expect("the configuration");
+        file.write_all(more.as_bytes()).expect("written");
+        let daemon = self.daemon.as_ref().expect("a running daemon");
+        let pid = daemon.process.id().to_string();
+        succeeds(Command::new("kill").args(["-HUP", &pid]));
+    }
+
     /// As a service manager does.
     pub fn stop(&mut self) {
         self.daemon.take().expect("a running daemon").stop();

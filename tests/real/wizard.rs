@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::console::{is_for_everybody, link};
 use crate::driver::Browser;
 use crate::lab::lab;
-use crate::wait::{program, succeeds};
+use crate::wait::{eventually, program, succeeds};
 use crate::wicket::{Plan, Wicket};
 
 /// The button of a form, by the end of its address.
@@ -89,7 +89,7 @@ fn a_person_comes_from_an_empty_configuration_to_a_message_that_a_mail_program_f
 
     // A password, which is shown once.
     browser.click(&button("/passwords"));
-    let password = browser.sees("#made");
+    let password = eventually("a password", || browser.sees("#made"));
     is_for_everybody(&browser, "password-made");
     browser.click("main > p a.button");
     browser.comes_to_see("#passwords", "mail program");
@@ -105,7 +105,8 @@ fn a_person_comes_from_an_empty_configuration_to_a_message_that_a_mail_program_f
     browser.comes_to_see("#test", "smtp remove");
     to_account(&browser, account);
     is_for_everybody(&browser, "account");
-    let port = browser.sees("#program dl:nth-of-type(1) dd:nth-of-type(2)");
+    let port = "#program dl:nth-of-type(1) dd:nth-of-type(2)";
+    let port = eventually("a port", || browser.sees(port));
 
     let mut curl = program("curl");
     curl.args(["-sS", "--user", &format!("{account}:{password}")]);

@@ -21,12 +21,9 @@ impl Checker {
         tables: Vec<Spanned<shape::Listener>>,
         providers: &Providers,
         accounts: &[Arc<Account>],
-        console: Option<&Spanned<SocketAddr>>,
+        console: Option<SocketAddr>,
     ) -> Vec<Arc<Listener>> {
-        let mut taken: BTreeSet<SocketAddr> = console
-            .map(|address| *address.get_ref())
-            .into_iter()
-            .collect();
+        let mut taken: BTreeSet<SocketAddr> = console.into_iter().collect();
         let listeners = tables
             .into_iter()
             .map(|table| self.listener(table, providers, accounts, &mut taken));
@@ -124,15 +121,23 @@ impl Checker {
         field: Field<shape::Certificate>,
         tls: LocalTls,
     ) -> Option<CertificateFiles> {
-        let table = field?;
-        let span = table.span();
+        let span = field.as_ref()?.span();
         if tls == LocalTls::None {
             let message = "a `certificate` is of no use with tls = \"none\"";
             self.tell(
-                Problem::at(span.clone(), message)
-                    .hint("set tls = \"auto\", \"implicit\" or \"starttls\""),
+                Problem::at(span, message).hint("set tls = \"auto\", \"implicit\" or \"starttls\""),
             );
         }
+        self.certificate_files(field)
+    }
+
+    /// A certificate that is shown to mail programs, or to browsers.
+    pub(super) fn certificate_files(
+        &mut self,
+        field: Field<shape::Certificate>,
+    ) -> Option<CertificateFiles> {
+        let table = field?;
+        let span = table.span();
         let shape::Certificate { file, key } = table.into_inner();
         let hint = "certificate = { file = \"fullchain.pem\", key = { file = \"privkey.pem\" } }";
         let file = self.required(file, &span, "file", hint)?;

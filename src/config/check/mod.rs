@@ -71,7 +71,12 @@ impl Checker {
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
         let accounts = self.accounts(file.account, &providers);
-        let listeners = self.listeners(file.listener, &providers, &accounts, console.as_ref());
+        let listeners = self.listeners(
+            file.listener,
+            &providers,
+            &accounts,
+            console.as_ref().map(|console| console.listen),
+        );
         let timeouts = self.timeouts(file.timeouts);
         let limits = self.limits(file.limits);
         let log = self.log(file.log);
@@ -79,7 +84,7 @@ impl Checker {
             path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             state_dir: state_dir?,
             vault_key,
-            console: console.map(Spanned::into_inner),
+            console,
             ca_names,
             providers: providers.into_values().flatten().collect(),
             listeners,

@@ -1,6 +1,5 @@
 //! The tables that are about mailwicket itself: state, vault, console, times, limits, log.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use super::super::problem::Problem;
 use super::super::shape::{self, Field};
 use super::super::surroundings::Surroundings;
 use super::super::{
-    CertificateName, DEFAULT_CONSOLE, DEFAULT_LEVEL, Egress, Limits, Log, Notify, SecretSource,
-    Timeouts, VAULT_KEY,
+    CertificateName, Console, DEFAULT_CONSOLE, DEFAULT_LEVEL, Egress, Limits, Log, Notify,
+    RemoteConsole, SecretSource, Timeouts, VAULT_KEY,
 };
 use super::{Checker, url, value};
 
@@ -74,16 +73,47 @@ impl Checker {
         self.secret(key, "key").unwrap_or(default)
     }
 
-    /// Where the console listens, with its place; `None` if it is off.
-    pub(super) fn console(&mut self, console: shape::Console) -> Option<Spanned<SocketAddr>> {
-        let Some(text) = console.listen else {
-            return Some(Spanned::new(0..0, DEFAULT_CONSOLE));
+    /// The console; `None` if it is off. Whoever gets in there can do everything, so it is reached from elsewhere only where that is
+    /// said in so many words, and over TLS.
+    pub(super) fn console(&mut self, console: shape::Console) -> Option<Console> {
+        let shape::Console {
+            listen,
+            allow_from,
+            certificate,
+        } = console;
+        let idle = [
+            allow_from.as_ref().map(|key| ("allow-from", key.span())),
+            certificate.as_ref().map(|key| ("certificate", key.span())),
+        ];
+        let is_open = allow_from.is_some();
+        let remote = RemoteConsole {
+            allow_from: self.networks(
+                allow_from,
+                "allow-from",
+                Some("whoever is in it may try to open the console"),
+            ),
+            certificate: self.certificate_files(certificate),
         };
-        if text.get_ref() == "off" {
-            return None;
-        }
-        let address = self.ok(value::loopback_address(&text))?;
-        Some(Spanned::new(text.span(), address))
+        let listen = match listen {
+            Some(text) if text.get_ref() == "off" => return None,
+            Some(text) if is_open => self.ok(value::socket_address(&text))?,
+            Some(text) => self.ok(value::console_address(&text))?,
+            None => DEFAULT_CONSOLE,
+        };
+        let remote = match value::is_loopback(listen.ip()) {
+            false => Some(remote),
+            true => {
+                for (key, span) in idle.into_iter().flatten() {
+                    let message = format!("`{key}` is of no use with a console on loopback");
+                    self.tell(
+                        Problem::at(span, message)
+                            .hint("remove it, or listen on an address that other machines reach"),
+                    );
+                }
+                None
+            }
+        };
+        Some(Console { listen, remote })
     }
 
     /// What the local CA's certificates are to be for, besides what is known anyway.

@@ -114,13 +114,16 @@ pub fn socket_address(text: &Spanned<String>) -> Checked<SocketAddr> {
 }
 
 /// Where to bind what nobody on another machine may reach.
-pub fn loopback_address(text: &Spanned<String>) -> Checked<SocketAddr> {
+pub fn console_address(text: &Spanned<String>) -> Checked<SocketAddr> {
     let address = socket_address(text)?;
     if is_loopback(address.ip()) {
         return Ok(address);
     }
     let message = format!("{address} can be reached from other machines");
-    Err(Problem::at(text.span(), message).hint("listen on 127.0.0.1 or [::1]"))
+    Err(Problem::at(text.span(), message).hint(
+        "listen on 127.0.0.1 or [::1]; or name who may reach the console, as in allow-from = [\"192.168.1.17\"], \
+         and it is served over TLS",
+    ))
 }
 
 /// What a certificate can be for.
@@ -363,11 +366,11 @@ mod tests {
             "[::ffff:127.0.0.1]:1",
         ] {
             assert!(socket_address(&text(good)).is_ok(), "{good}");
-            assert!(loopback_address(&text(good)).is_ok(), "{good}");
+            assert!(console_address(&text(good)).is_ok(), "{good}");
         }
         for open in ["0.0.0.0:1143", "[::]:1143", "192.168.1.5:25"] {
             assert!(socket_address(&text(open)).is_ok(), "{open}");
-            assert!(loopback_address(&text(open)).is_err(), "{open}");
+            assert!(console_address(&text(open)).is_err(), "{open}");
         }
         for bad in ["1143", "localhost:1143", "127.0.0.1", "::1:25:"] {
             assert!(socket_address(&text(bad)).is_err(), "{bad}");

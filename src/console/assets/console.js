@@ -35,6 +35,10 @@
   const listen = () => {
     source = new EventSource(from);
     source.addEventListener("part", (event) => swap(JSON.parse(event.data)));
+    source.addEventListener("error", () => {
+      // A connection that broke is made again by the browser; an answer that is no stream is the end.
+      if (source?.readyState === EventSource.CLOSED) say("This page is no longer kept up to date. Reload it to see more.");
+    });
     source.addEventListener("over", () => {
       document.body.removeAttribute("data-live");
       say("Your session is over, and this page is no longer kept up to date. To come back, run: mailwicket console");

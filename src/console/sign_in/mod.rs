@@ -9,6 +9,7 @@ pub mod redirect;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::account::path_of;
-use super::gate::{self, Form, Nothing, Session};
+use super::gate::{self, Door, Form, Nothing, Session};
 use super::live::{self, Part};
 use super::page::{self, Fault, Flash, Page};
 use super::{Console, InForce};
@@ -69,6 +70,7 @@ async fn begin(
     State(console): State<Arc<Console>>,
     session: Session,
     Path(address): Path<String>,
+    Extension(door): Extension<Arc<Door>>,
     headers: HeaderMap,
     Form(wanted): Form<Wanted>,
 ) -> Result<Redirect, Fault> {
@@ -86,7 +88,7 @@ async fn begin(
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let beginning = Beginning {
         session: session.number(),
-        origin: format!("http://{}", host.unwrap_or_default()),
+        origin: door.origin(host.unwrap_or_default()),
         id: name().map_err(|_| Fault::internal())?,
         authorization,
     };
@@ -429,7 +431,7 @@ fn browser(session: &Session, seen: &Seen, url: &Url, back: Back) -> Markup {
                 }
             }
         }
-        details open[back == Back::Pasted] {
+        details open[back != Back::Here] {
             summary { "Paste the address that the browser ended at" }
             (page::form(session, &format!("{PATH}{}/paste", seen.id), &field.show(), "Finish the sign-in"))
         }

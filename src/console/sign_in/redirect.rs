@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
@@ -21,6 +22,7 @@ use http::{HeaderValue, Method, StatusCode};
 use maud::html;
 use url::{Host, Url, form_urlencoded};
 
+use super::super::gate::Door;
 use super::super::page::{self, Fault};
 use super::super::{Console, sign_in};
 use super::ongoing::Arrived;
@@ -67,16 +69,22 @@ impl Return {
     }
 }
 
-/// Whether somebody at the host of `url` finds what listens at `own`.
+/// Whether somebody at the host of `url`, which is loopback, finds what listens at `own`. Where TLS is spoken, no.
 fn leads_to(url: &Url, own: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        host => host == own.host(),
-    }
+    own.scheme() == "http"
+        && match url.host() {
+            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+            host => host == own.host(),
+        }
 }
 
 /// Takes redirects out of the requests, in front of the gate.
-pub async fn catch(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
+pub async fn catch(
+    State(console): State<Arc<Console>>,
+    Extension(door): Extension<Arc<Door>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (path, query) = (
         request.uri().path(),
         request.uri().query().unwrap_or_default(),
@@ -90,7 +98,7 @@ pub async fn catch(State(console): State<Arc<Console>>, request: Request, next: 
         Some(arrived) if is_open(&arrived) => {
             let host = request.headers().get(http::header::HOST);
             let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-            let page = received(&arrived, host);
+            let page = received(&arrived, &door.origin(host));
             sign_in::end(&console, arrived);
             page
         }
@@ -114,8 +122,7 @@ fn is_redirect(query: &str) -> bool {
 
 /// Back to where the person uses the console: another name of this machine has other cookies, and a way from one to the other counts as
 /// one from another site.
-fn received(arrived: &Arrived, host: &str) -> Response {
-    let here = format!("http://{host}");
+fn received(arrived: &Arrived, here: &str) -> Response {
     let on = match here.eq_ignore_ascii_case(&arrived.origin) {
         true => format!("{}{}", super::PATH, arrived.id),
         false => format!("{}{BRIDGE}{}", arrived.origin, arrived.id),
@@ -181,6 +188,12 @@ mod tests {
         ] {
             assert_eq!(Return::of(&url(configured), Some(&own)), comes_back);
         }
+        let secured = url("https://mail.example:8047/");
+        let elsewhere = Return::Elsewhere(url("http://localhost/"));
+        assert_eq!(
+            Return::of(&url("http://localhost"), Some(&secured)),
+            elsewhere
+        );
     }
 
     #[test]

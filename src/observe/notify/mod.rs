@@ -220,6 +220,7 @@ fn shown_endings(sources: &Sources) -> Vec<Ending> {
         .listeners
         .iter()
         .filter_map(|(listener, ..)| listener.certificate.as_ref())
+        .chain(&sources.console_certificate)
         .map(|files| (files.chain.clone(), files))
         .collect();
     let provider = tls::provider();

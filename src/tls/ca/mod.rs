@@ -48,12 +48,15 @@ pub enum CaError {
     Use(#[from] rustls::Error),
 }
 
-/// Whether a listener shows a certificate of the local CA.
+/// Whether a listener or the console shows a certificate of the local CA.
 pub fn is_wanted(config: &Config) -> bool {
-    config
-        .listeners
-        .iter()
-        .any(|listener| listener.tls != LocalTls::None && listener.certificate.is_none())
+    let mut listeners = config.listeners.iter();
+    let remote = config
+        .console
+        .as_ref()
+        .and_then(|console| console.remote.as_ref());
+    listeners.any(|listener| listener.tls != LocalTls::None && listener.certificate.is_none())
+        || remote.is_some_and(|remote| remote.certificate.is_none())
 }
 
 /// What mail programs may call this machine: by loopback, by its own name, by what listeners bind, and as the configuration says.
@@ -66,7 +69,8 @@ pub fn names(config: &Config) -> BTreeSet<CertificateName> {
     let bound = config
         .listeners
         .iter()
-        .flat_map(|listener| &listener.addresses);
+        .flat_map(|listener| &listener.addresses)
+        .chain(config.console.as_ref().map(|console| &console.listen));
     let bound = bound
         .map(|address| address.ip().to_canonical())
         .filter(|address| !address.is_unspecified())

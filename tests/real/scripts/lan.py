@@ -1,9 +1,11 @@
 """mailwicket seen from a network, in a network namespace of its own: BINARY CONFIG. Two addresses stand for two machines."""
 
+import http.client
 import socket
 import ssl
 import subprocess
 import sys
+import urllib.parse
 
 binary, config = sys.argv[1:]
 SERVER, SCANNER, STRANGER = "10.9.8.1", "10.9.8.7", "10.9.8.8"
@@ -71,6 +73,34 @@ try:
     says("stranger asks: " + stranger.ask("s STARTTLS"))
     stranger.secure(trust)
     says("stranger starttls: " + stranger.ask(LOGIN))
+    link = subprocess.run([binary, "--config", config, "console", "--no-open"], check=True, capture_output=True, text=True)
+    link = urllib.parse.urlsplit(link.stdout.strip())
+    says(f"link: {link.scheme}")
+
+    def visits(who, source, path, scheme="https", host=SERVER, cookie=""):
+        """A browser on the machine `source`; the cookie that it is given."""
+        options = {"timeout": 10, "source_address": (source, 0)}
+        if scheme == "https":
+            browser = http.client.HTTPSConnection(SERVER, link.port, context=trust, **options)
+        else:
+            browser = http.client.HTTPConnection(SERVER, link.port, **options)
+        try:
+            browser.request("GET", path, headers={"Host": f"{host}:{link.port}", "Cookie": cookie})
+            answer = browser.getresponse()
+            says(f"{who}: {answer.status}")
+            return answer.getheader("Set-Cookie", "")
+        except (OSError, http.client.HTTPException):
+            says(f"{who}: hung up on")
+            return ""
+
+    key = f"{link.path}?{link.query}"
+    visits("stranger's browser", STRANGER, key)
+    visits("listed browser in clear", SCANNER, key, scheme="http")
+    visits("listed browser by another name", SCANNER, key, host="rebound.example")
+    visits("listed browser without a link", SCANNER, "/")
+    cookie = visits("listed browser with the link", SCANNER, key)
+    says("cookie: " + " ".join(word for word in ("__Host-", "Secure", "HttpOnly", "SameSite=Strict") if word in cookie))
+    visits("listed browser with the cookie", SCANNER, "/", cookie=cookie.split(";")[0])
 finally:
     daemon.terminate()
     for line in daemon.stderr:
