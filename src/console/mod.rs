@@ -9,7 +9,9 @@
 //!   what is shown up to date.
 //! * Every page is a file of its own with a `routes()`, merged in [`pages`] and, if it is to be found, named in `page::NAVIGATION`.
 //!
-//! A page never shows a secret; there is no handler that reads one from the vault or the configuration.
+//! * An account is added in `add`, authorised in `sign_in`, and has its page in `account`.
+//!
+//! A page never shows a secret; there is no handler that reads one from the vault or the configuration. One shows what was just made up.
 
 mod account;
 mod add;

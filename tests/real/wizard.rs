@@ -36,7 +36,8 @@ fn a_person_comes_from_an_empty_configuration_to_a_message_that_a_mail_program_f
     lab().deliver(account, b"Subject: from nothing\r\n\r\nIt works.\r\n");
     let mut wicket = Wicket::empty();
     wicket.start_console();
-    let browser = Browser::start(wicket.folder());
+    let profile = tempfile::tempdir().expect("a temporary directory");
+    let browser = Browser::start(profile.path());
     browser.open(&link(&wicket));
     browser.comes_to_see("#summary", "There is no account yet");
 
@@ -102,7 +103,7 @@ fn a_person_comes_from_an_empty_configuration_to_a_message_that_a_mail_program_f
     is_for_everybody(&browser, "test");
     browser.click(".buttons form:nth-child(2) button");
     browser.comes_to_see("#test", "with a message");
-    browser.comes_to_see("#test", "smtp remove");
+    browser.comes_to_see("#test", "imap remove");
     to_account(&browser, account);
     is_for_everybody(&browser, "account");
     let port = "#program dl:nth-of-type(1) dd:nth-of-type(2)";

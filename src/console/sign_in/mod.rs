@@ -488,7 +488,6 @@ fn again(session: &Session, seen: &Seen) -> Markup {
 pub fn buttons(session: &Session, account: &Account, word: &str) -> Markup {
     let provider = &account.provider;
     let path = path_of(&account.address, "/authorize");
-    let way = |way: &str| html! { input type="hidden" name="way" value=(way); };
     if provider.flow.is_unattended() {
         return page::form(session, &path, &html! {}, "Get a token now");
     }
@@ -501,12 +500,25 @@ pub fn buttons(session: &Session, account: &Account, word: &str) -> Markup {
     let usual = Way::of(account);
     let has_device = provider.device_url.is_some() || provider.issuer.is_some();
     html! {
-        (page::form(session, &path, &html! {}, word))
-        @if usual != Way::Device && has_device {
-            (page::form(session, &path, &way("device"), "With a code on another device"))
+        div.buttons {
+            (page::form(session, &path, &html! {}, word))
+            @if usual != Way::Device && has_device {
+                (other(session, &path, "device", "With a code on another device"))
+            }
+            @if usual == Way::Device && (provider.authorize_url.is_some() || provider.issuer.is_some()) {
+                (other(session, &path, "browser", "With this browser"))
+            }
         }
-        @if usual == Way::Device && provider.authorize_url.is_some() {
-            (page::form(session, &path, &way("browser"), "With this browser"))
+    }
+}
+
+/// Another way than the usual one.
+fn other(session: &Session, path: &str, way: &str, word: &str) -> Markup {
+    html! {
+        form method="post" action=(path) {
+            (session.csrf())
+            input type="hidden" name="way" value=(way);
+            button.quiet type="submit" { (word) }
         }
     }
 }
