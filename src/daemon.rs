@@ -452,11 +452,12 @@ impl Daemon {
             done,
             ..
         } = &self.house;
-        self.caps.adopt(&config.accounts);
+        // Nobody's places and tokens are lost because only a template covers them.
+        self.caps.adopt(&tokens.mailboxes(&config.roster));
         self.tasks
             .spawn(passwords.uses().clone().keep(done.clone()));
         self.tasks
-            .spawn(tokens.clone().upkeep(config.accounts.clone(), done.clone()));
+            .spawn(tokens.clone().upkeep(config.roster.clone(), done.clone()));
         for open in &self.open {
             self.tasks.spawn(learn_profile(
                 Arc::clone(&open.counter.borrow()),
@@ -474,7 +475,7 @@ impl Daemon {
             .send_replace(Arc::clone(&self.house.messenger));
         let sources = Arc::new(Sources {
             tokens: Some(tokens.clone()),
-            accounts: config.accounts.clone(),
+            roster: config.roster.clone(),
             listeners: self.open.iter().map(listener).collect(),
             console_certificate: config
                 .console
@@ -526,10 +527,10 @@ impl House {
             |former| former.tokens.clone(),
         );
         let passwords = match former {
-            Some(former) => former.passwords.renewed(&config.accounts, vault.clone()),
+            Some(former) => former.passwords.renewed(&config.roster, vault.clone()),
             None => {
                 let failures = config.limits.failed_logins_per_minute;
-                Passwords::new(&config.accounts, vault.clone(), failures)
+                Passwords::new(&config.roster, vault.clone(), failures)
             }
         };
         let passwords = match same_vault {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Account, CertificateFiles, Listener, LocalTls};
+use crate::config::{Account, CertificateFiles, Listener, LocalTls, Roster, Template};
 use crate::observe::{AccountFigures, Counters, ListenerFigures};
 use crate::protocol::Protocol;
 use crate::token::life::State;
@@ -16,8 +16,8 @@ use crate::token::{AccountStatus, Tokens};
 pub struct Sources {
     /// The tokens; `None` only before the start is over.
     pub tokens: Option<Tokens>,
-    /// The accounts of the configuration in force.
-    pub accounts: Vec<Arc<Account>>,
+    /// The accounts and templates of the configuration in force.
+    pub roster: Roster,
     /// The listeners with their bound address.
     pub listeners: Vec<(Arc<Listener>, SocketAddr, Arc<Counters>)>,
     /// The certificate that the console shows, if it has one of its own.
@@ -32,8 +32,11 @@ pub struct Status {
     pub running: bool,
     /// The daemon's version.
     pub version: Option<String>,
-    /// Every account.
+    /// Every account, those among them that only a template covers: they are there once they have a local password.
     pub accounts: Vec<AccountLine>,
+    /// Every template.
+    #[serde(default)]
+    pub templates: Vec<TemplateLine>,
     /// Every bound address.
     pub listeners: Vec<ListenerLine>,
 }
@@ -52,6 +55,18 @@ pub struct AccountLine {
     /// Its sessions.
     #[serde(flatten)]
     pub figures: AccountFigures,
+}
+
+/// A domain whose mailboxes are opened as a whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TemplateLine {
+    /// The template, as it is written.
+    pub template: String,
+    /// The name of its provider in the configuration.
+    pub provider: String,
+    /// How many of the accounts are its mailboxes.
+    pub mailboxes: usize,
 }
 
 /// What a listener does.
@@ -75,11 +90,17 @@ pub struct ListenerLine {
 impl Sources {
     /// The state of everything now. Looks into the vault, so it may block for a moment.
     pub fn status(&self) -> Status {
+        let accounts = self
+            .tokens
+            .as_ref()
+            .map(|tokens| tokens.mailboxes(&self.roster));
+        let accounts = accounts.unwrap_or_default();
         let line = |account: &Arc<Account>| self.account(account);
         Status {
             running: true,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            accounts: self.accounts.iter().filter_map(line).collect(),
+            accounts: accounts.iter().filter_map(line).collect(),
+            templates: self.templates(&accounts),
             listeners: self.listeners.iter().map(listener).collect(),
         }
     }
@@ -92,6 +113,22 @@ impl Sources {
             token: self.tokens.as_ref()?.status(account),
             figures: self.figures(&account.address),
         })
+    }
+
+    fn templates(&self, accounts: &[Arc<Account>]) -> Vec<TemplateLine> {
+        let covered: Vec<_> = accounts
+            .iter()
+            .filter(|account| self.roster.covered(&account.address).is_some())
+            .collect();
+        let line = |template: &Arc<Template>| TemplateLine {
+            template: template.pattern.clone(),
+            provider: template.provider.name.clone(),
+            mailboxes: covered
+                .iter()
+                .filter(|account| template.covers(&account.address))
+                .count(),
+        };
+        self.roster.templates().iter().map(line).collect()
     }
 
     fn figures(&self, account: &str) -> AccountFigures {

@@ -303,12 +303,83 @@ fn devices_without_login_need_addresses_and_an_account_of_the_listener() {
 }
 
 #[test]
+fn a_whole_domain_needs_an_application_and_has_nothing_of_one_mailbox() {
+    // What stands in the table, the place (line:column), and what is said.
+    #[rustfmt::skip] // a table: one case is one line
+    let cases: &[(&str, &str, &str)] = &[
+        ("address = '*@b.c'\nprovider = 'person'", "2:11", "let the application sign in"),
+        ("address = '*@b.c'\nprovider = 'app'\nlogins = 'x'", "4:10", "each mailbox logs in with its address"),
+        ("address = '*@b.c'\nprovider = 'app'\npassword-hash = 'x'", "4:17", "mailwicket password add"),
+        ("address = '*@b.c'\nprovider = 'app'\nauthorize-as = 'a@b.c'", "4:16", "in that mailbox's own name"),
+        ("address = '*@b.c'\nprovider = 'app'\nidentity = 'a@b.c'", "4:12", "is for one mailbox"),
+        ("address = '*@b.c'\nprovider = 'app'\nidentity = { smtp = 'a@b.c' }", "4:12", "is for one mailbox"),
+        ("address = '*@b.c'\nprovider = 'app'\nmax-upstream = 0", "4:16", "a number from 1 to"),
+        ("address = '*@b.c'\nprovider = 'apq'", "3:12", "did you mean `app`?"),
+        ("address = 'x*@b.c'\nprovider = 'app'", "2:11", "write `*@DOMAIN`"),
+        ("address = '*@*.c'\nprovider = 'app'", "2:11", "subdomains are others"),
+        ("address = '*@b@c'\nprovider = 'app'", "2:11", "write `*@DOMAIN`"),
+        ("address = '*@b c'\nprovider = 'app'", "2:11", "is not a mail address"),
+        ("address = '*@'\nprovider = 'app'", "2:11", "is not a mail address"),
+        ("address = '*@b.c'\nprovider = 'app'\n[[account]]\naddress = '*@B.C'\nprovider = 'app'", "5:11", "there is another account"),
+    ];
+    let app = "[provider.app]\nclient-id = 'x'\nissuer = 'https://x'\nsmtp = { host = 'x' }\n\
+               flow = 'client-credentials'\nclient-secret = 's'\nscopes = ['mail']\n";
+    let person =
+        "[provider.person]\nclient-id = 'x'\nissuer = 'https://x'\nsmtp = { host = 'x' }\n";
+    for (written, place, said) in cases {
+        let out = refusal(&format!("[[account]]\n{written}\n{app}{person}"));
+        assert!(
+            out.contains(&format!("mailwicket.toml:{place}\n")) && out.contains(said),
+            "{written}\n{out}"
+        );
+        assert!(
+            out.ends_with("1 problem in the configuration\n"),
+            "only the one\n{out}"
+        );
+    }
+    // Who needs no password must not hang on who has one.
+    let device = "[[listener]]\nprotocol = 'smtp'\nprovider = 'app'\nlisten = '127.0.0.1:9'\n\
+                  without-login = { account = 'a@b.c', from = '192.168.1.20' }\n";
+    let domain = "[[account]]\naddress = '*@b.c'\nprovider = 'app'\n";
+    let out = refusal(&format!("{app}{domain}{device}"));
+    assert!(out.contains("an [[account]] with this address"), "{out}");
+    let own = domain.replace("*@", "a@");
+    let config = parsed(&format!("{app}{domain}{device}{own}"));
+    let terms = config.listeners[0].without_login.as_ref().unwrap();
+    assert_eq!(terms.account.address, "a@b.c");
+    assert_eq!(config.roster.accounts().len(), 1);
+    assert_eq!(config.account("B@b.c").unwrap().address, "b@b.c");
+}
+
+#[test]
+fn a_whole_domain_is_added_listed_and_removed() {
+    let text = GOOD.replace(
+        "client-id =",
+        "flow = \"client-credentials\"\nclient-secret = \"s3cret\"\nclient-id =",
+    );
+    let place = Place::with(&text);
+    let added = place.run(&["account", "add", "*@contoso.com", "--provider", "p"]);
+    assert!(added.status.success(), "{}", stderr(&added));
+    assert!(stderr(&added).contains("mailwicket password add NAME@contoso.com"));
+    let list = String::from_utf8(place.run(&["account", "list"]).stdout).unwrap();
+    assert!(
+        list.ends_with("\n*@contoso.com\tp\t*@contoso.com\n"),
+        "{list}"
+    );
+    let check = String::from_utf8(place.run(&["check"]).stdout).unwrap();
+    assert!(check.contains("1 account, 1 whole domain, "), "{check}");
+    let removed = place.run(&["account", "remove", "*@contoso.com"]);
+    assert!(removed.status.success(), "{}", stderr(&removed));
+    assert_eq!(place.text(), text);
+}
+
+#[test]
 fn several_problems_are_listed_at_once_in_the_order_of_the_file() {
     let out = refusal(
-        "bogus = 1\n[log]\nlevel = 5\n[provider.p]\npreset = 'google'\nclient-id = 'x'\nscopes = [1, 'a', 2]\n\
+        "bogus = 1\n[log]\nlevel = 5\n[provider.p]\npreset = 'google'\nclient-id = 'x'\nscopes = [1, 'https://mail.google.com/', 2]\n\
          [[account]]\naddress = 'a'\nprovider = 'q'\n",
     );
-    let places = ["1:1", "3:9", "7:11", "7:19", "9:11", "10:12"];
+    let places = ["1:1", "3:9", "7:11", "7:42", "9:11", "10:12"];
     let found: Vec<_> = places
         .iter()
         .map(|place| out.find(&format!(".toml:{place}\n")))
@@ -393,8 +464,11 @@ fn presets_fill_in_what_is_not_written() {
         (smtp.host.as_str(), smtp.port, smtp.tls),
         ("smtp.office365.com", 587, UpstreamTls::StartTls)
     );
-    assert_eq!(config.accounts[0].logins, ["alice@contoso.com"]);
-    assert_eq!(config.accounts[0].identity.smtp, "alice@contoso.com");
+    assert_eq!(config.roster.accounts()[0].logins, ["alice@contoso.com"]);
+    assert_eq!(
+        config.roster.accounts()[0].identity.smtp,
+        "alice@contoso.com"
+    );
     assert_eq!(config.timeouts.connect_total.as_secs(), 30);
 
     let google = parsed(

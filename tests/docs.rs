@@ -217,7 +217,9 @@ fn the_configurations_in_the_readme_pass_the_check() {
     for example in examples {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("mailwicket.toml");
-        fs::write(&path, example).expect("written");
+        // The id that stands there is refused as a sample, as it should be.
+        let example = example.replace("-xxxx.", "-a1b2.");
+        fs::write(&path, &example).expect("written");
         let checked = Command::new(env!("CARGO_BIN_EXE_mailwicket"))
             .args(["check", "--state-dir", "state", "--config"])
             .arg(&path)
@@ -240,6 +242,9 @@ fn the_providers_in_the_documents_pass_the_check_once_they_have_an_id() {
     for table in tables {
         let id = "11111111-2222-3333-4444-555555555555";
         let table = table.replace("APPLICATION-ID", id).replace("CLIENT-ID", id);
+        let table = table
+            .replace("-xxxx.", "-a1b2.")
+            .replace("XXXXXXXX", "A1B2C3D4");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("mailwicket.toml");
         fs::write(&path, &table).expect("written");

@@ -215,6 +215,12 @@ fn applications_keep_their_flows_certificates_and_keys() {
         provider("google-service")["service-account"]["file"].as_str(),
         Some(path("service-account.json").as_str())
     );
+    let accounts = table["account"].as_array().expect("accounts");
+    let domain = accounts
+        .iter()
+        .find(|account| account["address"].as_str() == Some("*@fleet.example"));
+    let domain = domain.expect("the whole domain");
+    assert_eq!(domain["provider"].as_str(), Some("microsoft-app"));
     let text = fs::read_to_string(folder.path().join("mailwicket.toml")).expect("it");
     assert!(
         text.contains("# [provider.microsoft-china-password]"),

@@ -54,7 +54,7 @@ fn is_editable(text: &str, config: &Config) {
         provider: provider.name.clone(),
         ..NewAccount::default()
     };
-    let is_taken = config.accounts.iter().any(|account| {
+    let is_taken = config.roster.accounts().iter().any(|account| {
         let names = account.logins.iter().chain([&account.address]);
         names
             .into_iter()
@@ -75,6 +75,6 @@ fn is_editable(text: &str, config: &Config) {
 }
 
 fn addresses(config: &Config) -> Vec<String> {
-    let accounts = config.accounts.iter();
+    let accounts = config.roster.accounts().iter();
     accounts.map(|account| account.address.clone()).collect()
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::{Exit, Global, print, say};
 use crate::config::change::ChangeError;
 use crate::config::edit::{self, EditError, NewAccount};
-use crate::config::{self, Account};
+use crate::config::{self, Account, Template, WHOLE_DOMAIN};
 
 /// The arguments of `account`.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,7 +31,7 @@ enum Action {
 
 #[derive(Clone, Debug, clap::Args)]
 struct Add {
-    /// The mailbox, as in NAME@DOMAIN
+    /// The mailbox, as in NAME@DOMAIN; or a whole domain, as in *@DOMAIN
     address: String,
     /// The provider, by its name in the configuration; without it, the one whose preset fits the address
     #[arg(long, value_name = "NAME")]
@@ -74,8 +74,14 @@ fn add(new: Add, global: &Global) -> Result<(), Exit> {
     };
     change(global, |text| edit::add_account(text, &account))?;
     let address = &account.address;
+    let next = match address.strip_prefix(WHOLE_DOMAIN) {
+        Some(domain) => {
+            format!("mailwicket password add NAME@{domain} for each mailbox that is used")
+        }
+        None => format!("mailwicket authorize {address}, mailwicket password add {address}"),
+    };
     say(&format!(
-        "added {address}; next: mailwicket authorize {address}, mailwicket password add {address}; a mailwicket that runs takes the change up at HUP"
+        "added {address}; next: {next}; a mailwicket that runs takes the change up at HUP"
     ));
     Ok(())
 }
@@ -99,11 +105,10 @@ fn remove(address: &str, global: &Global) -> Result<(), Exit> {
 }
 
 fn list(global: &Global) -> Result<(), Exit> {
-    global
-        .load()?
-        .accounts
-        .iter()
-        .try_for_each(|account| print(&line(account)))
+    let roster = global.load()?.roster;
+    let accounts = roster.accounts().iter().map(|account| line(account));
+    let templates = roster.templates().iter().map(|template| whole(template));
+    accounts.chain(templates).try_for_each(|line| print(&line))
 }
 
 fn line(account: &Account) -> String {
@@ -113,6 +118,14 @@ fn line(account: &Account) -> String {
         account.provider.name,
         account.logins.join(", ")
     )
+}
+
+/// Each of its mailboxes logs in with its address.
+fn whole(template: &Template) -> String {
+    let Template {
+        pattern, provider, ..
+    } = template;
+    format!("{pattern}\t{}\t{pattern}", provider.name)
 }
 
 /// Edits the file, and says what is wrong with it if it is not written.

@@ -181,7 +181,7 @@ fn on_terminal(args: &Args, config: &Config) -> Result<(), AuthorizeError> {
     let vault = Vault::open(&config.state_dir, &config.vault_key)?;
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let account = config.account(&args.account)?;
-    let is_pasted = Method::of(args, account) == Method::Paste || io::stdin().is_terminal();
+    let is_pasted = Method::of(args, &account) == Method::Paste || io::stdin().is_terminal();
     // The password is read elsewhere, and only one may read.
     let may_paste = is_pasted && account.provider.flow != Flow::Password;
     let mut terminal = Terminal {
@@ -238,7 +238,7 @@ pub async fn authorize(
     if provider.flow.is_unattended() {
         return application(&authorization, terminal).await;
     }
-    let granted = match (provider.flow, Method::of(args, account)) {
+    let granted = match (provider.flow, Method::of(args, &account)) {
         (Flow::Password, _) => password::sign_in(&authorization, terminal).await?,
         (_, Method::Device) => device::sign_in(&authorization, terminal).await?,
         (_, method) => by_browser(method, &authorization, terminal).await?,

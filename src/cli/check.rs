@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Exit, Global, print, say};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Roster};
 
 /// The arguments of `check`: only the global ones.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,10 +34,18 @@ fn summary(config: &Config) -> String {
     format!(
         "{}: {}, {}, {}",
         config.path.display(),
-        count(config.accounts.len(), "account"),
+        accounts(&config.roster),
         count(config.listeners.len(), "listener"),
         count(config.providers.len(), "provider"),
     )
+}
+
+fn accounts(roster: &Roster) -> String {
+    let accounts = count(roster.accounts().len(), "account");
+    match roster.templates().len() {
+        0 => accounts,
+        domains => format!("{accounts}, {}", count(domains, "whole domain")),
+    }
 }
 
 fn count(number: usize, what: &str) -> String {

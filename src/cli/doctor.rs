@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Exit, Global, print, say};
 use crate::config::{Account, Config};
 use crate::doctor::{self, Finding};
+use crate::password;
 use crate::token::Tokens;
 use crate::vault::Vault;
 
@@ -24,8 +25,12 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: Args, global: &Global) -> Exit {
     let examined = global.load().and_then(|config| {
-        let accounts = chosen(&config, args.account.as_deref())?;
-        super::block_on(examine(&config, &accounts, &args, global))?
+        let vault = Vault::open(&config.state_dir, &config.vault_key).map_err(|error| {
+            global.say_error(&error);
+            Exit::Failed
+        })?;
+        let accounts = chosen(&config, &vault, args.account.as_deref())?;
+        super::block_on(examine(&config, vault, &accounts, &args))?
     });
     match examined {
         Ok(true) => Exit::Done,
@@ -34,33 +39,35 @@ pub fn run(args: Args, global: &Global) -> Exit {
     }
 }
 
-fn chosen(config: &Config, wanted: Option<&str>) -> Result<Vec<Arc<Account>>, Exit> {
-    let Some(wanted) = wanted else {
-        if config.accounts.is_empty() {
-            say(
-                "error: the configuration has no account to look at; add one with: mailwicket account add ADDRESS --provider NAME",
-            );
-            return Err(Exit::Failed);
-        }
-        return Ok(config.accounts.clone());
-    };
-    let account = config.account(wanted).map_err(|error| {
-        say(&format!("error: {error}"));
-        Exit::Usage
-    })?;
-    Ok(vec![Arc::clone(account)])
+fn chosen(config: &Config, vault: &Vault, wanted: Option<&str>) -> Result<Vec<Arc<Account>>, Exit> {
+    if let Some(wanted) = wanted {
+        let account = config.account(wanted).map_err(|error| {
+            say(&format!("error: {error}"));
+            Exit::Usage
+        })?;
+        return Ok(vec![account]);
+    }
+    let accounts = password::mailboxes(&config.roster, vault);
+    match (accounts.is_empty(), config.roster.templates().first()) {
+        (false, _) => return Ok(accounts),
+        (true, None) => say(
+            "error: the configuration has no account to look at; add one with: mailwicket account add ADDRESS --provider NAME",
+        ),
+        (true, Some(template)) => say(&format!(
+            "error: no mailbox of {} has a password yet, so there is none to look at; name one, or add a password with: mailwicket password add NAME@{}",
+            template.pattern,
+            template.domain()
+        )),
+    }
+    Err(Exit::Failed)
 }
 
 async fn examine(
     config: &Config,
+    vault: Vault,
     accounts: &[Arc<Account>],
     args: &Args,
-    global: &Global,
 ) -> Result<bool, Exit> {
-    let vault = Vault::open(&config.state_dir, &config.vault_key).map_err(|error| {
-        global.say_error(&error);
-        Exit::Failed
-    })?;
     let tokens = Tokens::new(vault.clone(), config.timeouts.token);
     let mut all_well = true;
     let mut printed = Ok(());

@@ -143,14 +143,14 @@ pub fn run(args: Args, config: &Config, streams: &mut Streams<'_>) -> Result<(),
     let vault = || Vault::open(&config.state_dir, &config.vault_key);
     match args {
         Args::Hash { stdin } => hash(stdin, streams),
-        Args::List { account } => list::list(&vault()?, config.account(&account)?, streams),
+        Args::List { account } => list::list(&vault()?, &*config.account(&account)?, streams),
         Args::Learn(args) => {
             let account = config.account(&args.account)?;
-            learn::learn(&vault()?, account, args, streams)
+            learn::learn(&vault()?, &account, args, streams)
         }
         Args::Import(args) => import::import(&vault()?, config, &args, streams),
         Args::Remove { account, name } => {
-            remove(&vault()?, config.account(&account)?, &name, streams)
+            remove(&vault()?, &*config.account(&account)?, &name, streams)
         }
         Args::Add {
             account,
@@ -167,7 +167,7 @@ pub fn run(args: Args, config: &Config, streams: &mut Streams<'_>) -> Result<(),
                 protocol,
                 expires,
             };
-            add(&vault()?, account, name, stdin, restrictions, streams)
+            add(&vault()?, &account, name, stdin, restrictions, streams)
         }
     }
 }

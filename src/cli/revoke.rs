@@ -66,5 +66,5 @@ async fn revoke(args: &Args, config: &Config) -> Result<String, Error> {
     if args.local {
         return Ok(revoke::forget(&vault, &account.address)?);
     }
-    Ok(revoke::revoke(account, &vault, config.timeouts.token).await?)
+    Ok(revoke::revoke(&account, &vault, config.timeouts.token).await?)
 }

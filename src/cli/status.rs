@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::{SpanRound, Timestamp, Unit};
 
@@ -10,7 +9,7 @@ use super::{Exit, Global, print, say};
 use crate::config::Config;
 use crate::control;
 use crate::observe::ListenerFigures;
-use crate::status::{AccountLine, ListenerLine, Sources, Status};
+use crate::status::{AccountLine, ListenerLine, Sources, Status, TemplateLine};
 use crate::token::Tokens;
 use crate::token::life::State;
 use crate::vault::Vault;
@@ -51,7 +50,7 @@ async fn ask(config: &Config) -> Result<Status, Box<dyn std::error::Error>> {
     let vault = Vault::open(&config.state_dir, &config.vault_key)?;
     let sources = Sources {
         tokens: Some(Tokens::new(vault, config.timeouts.token)),
-        accounts: config.accounts.iter().map(Arc::clone).collect(),
+        roster: config.roster.clone(),
         listeners: Vec::new(),
         console_certificate: None,
     };
@@ -84,6 +83,9 @@ fn show(status: &Status, json: bool, folder: &Path) -> Result<(), Exit> {
                 failure.code, failure.detail
             ))?;
         }
+    }
+    for line in &status.templates {
+        print(&template(line))?;
     }
     for line in &status.listeners {
         print(&listener(line))?;
@@ -126,6 +128,15 @@ fn account(line: &AccountLine, now: Timestamp) -> String {
     });
     words.push(format!("sessions {}", figures.sessions));
     words.join("  ")
+}
+
+fn template(line: &TemplateLine) -> String {
+    let TemplateLine {
+        template,
+        provider,
+        mailboxes,
+    } = line;
+    format!("{template}  whole domain  provider {provider}  mailboxes with a password {mailboxes}")
 }
 
 fn listener(line: &ListenerLine) -> String {

@@ -11,6 +11,7 @@ pub mod egress;
 mod mask;
 pub mod preset;
 mod problem;
+mod roster;
 mod secret;
 pub mod senders;
 mod service_account;
@@ -38,6 +39,7 @@ pub use self::egress::Egress;
 pub use self::preset::Preset;
 pub use self::preset::guess::{Guess, guess, guess_by_mx};
 pub use self::problem::{Problem, Problems};
+pub use self::roster::{Roster, Template, WHOLE_DOMAIN};
 pub use self::secret::SecretError;
 pub use self::senders::Senders;
 pub use self::service_account::{ServiceAccount, ServiceAccountError};
@@ -84,8 +86,8 @@ pub struct Config {
     pub providers: Vec<Arc<Provider>>,
     /// The local addresses and what they speak.
     pub listeners: Vec<Arc<Listener>>,
-    /// The mailboxes.
-    pub accounts: Vec<Arc<Account>>,
+    /// The mailboxes, and the domains whose mailboxes are opened as a whole.
+    pub roster: Roster,
     /// How long each stage may take.
     pub timeouts: Timeouts,
     /// How much a stranger may ask of us.
@@ -206,24 +208,27 @@ pub enum LoadError {
 }
 
 impl Config {
-    /// The account of a mailbox; ASCII case is ignored.
+    /// The account of a mailbox; ASCII case is ignored. One that only a template covers is there whether it is in use or not.
     ///
     /// # Errors
     /// If there is none.
-    pub fn account(&self, address: &str) -> Result<&Arc<Account>, NoSuchAccount> {
-        let found = self
-            .accounts
-            .iter()
-            .find(|account| account.address.eq_ignore_ascii_case(address));
-        found.ok_or_else(|| NoSuchAccount {
-            wanted: address.to_owned(),
-            known: self
-                .accounts
-                .iter()
-                .take(NAMED)
-                .map(|account| account.address.clone())
-                .collect(),
+    pub fn account(&self, address: &str) -> Result<Arc<Account>, NoSuchAccount> {
+        let found = self.roster.by_address(address);
+        found.ok_or_else(|| match self.roster.template(address) {
+            Some(template) => NoSuchAccount::WholeDomain(template.domain().to_owned()),
+            None => NoSuchAccount::Unknown {
+                wanted: address.to_owned(),
+                known: self.names().take(NAMED).collect::<Vec<_>>().join(", "),
+            },
         })
+    }
+
+    /// How accounts and templates are called in the file.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let accounts = self.roster.accounts().iter();
+        let templates = self.roster.templates().iter();
+        let accounts = accounts.map(|account| account.address.as_str());
+        accounts.chain(templates.map(|template| template.pattern.as_str()))
     }
 }
 
@@ -232,10 +237,18 @@ const NAMED: usize = 10;
 
 /// The configuration has no such account.
 #[derive(Debug, thiserror::Error)]
-#[error("the configuration has no account {wanted:?}; it has: {}", known.join(", "))]
-pub struct NoSuchAccount {
-    wanted: String,
-    known: Vec<String>,
+pub enum NoSuchAccount {
+    /// Neither a table nor a template.
+    #[error("the configuration has no account {wanted:?}; it has: {known}")]
+    Unknown {
+        /// What somebody looked for.
+        wanted: String,
+        /// Some that there are.
+        known: String,
+    },
+    /// A template, which is no account.
+    #[error("*@{0} stands for every mailbox of the domain; name one of them, as in NAME@{0}")]
+    WholeDomain(String),
 }
 
 /// The web console.
@@ -596,6 +609,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The same for every protocol.
+    pub fn all(name: &str) -> Self {
+        Self {
+            imap: name.to_owned(),
+            pop3: name.to_owned(),
+            smtp: name.to_owned(),
+        }
+    }
+
     /// The SASL user for `protocol`.
     pub fn of(&self, protocol: Protocol) -> &str {
         match protocol {

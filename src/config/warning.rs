@@ -5,9 +5,7 @@ use std::path::Path;
 use jiff::civil::Date;
 
 use super::preset::{Preset, Registration, Secret};
-use super::{
-    Account, CertificateFiles, Config, Egress, Flow, Listener, LocalTls, Provider, SecretSource,
-};
+use super::{CertificateFiles, Config, Egress, Flow, Listener, LocalTls, Provider, SecretSource};
 use crate::tls;
 
 /// How many days before its end a client secret or certificate is announced for the first time.
@@ -23,16 +21,16 @@ pub fn warnings(config: &Config, today: Date) -> Vec<String> {
     warnings.extend(exposed(config));
     for provider in &config.providers {
         warnings.extend(of_provider(provider, today));
-        if !config
-            .accounts
-            .iter()
-            .any(|account| account.provider.name == provider.name)
-        {
+        let mut used = config.roster.providers();
+        if used.all(|used| used.name != provider.name) {
             warnings.push(format!("provider `{}` has no account", provider.name));
         }
     }
-    for account in &config.accounts {
-        warnings.extend(unreachable(account, config));
+    for account in config.roster.accounts() {
+        warnings.extend(unreachable(&account.address, &account.provider, config));
+    }
+    for template in config.roster.templates() {
+        warnings.extend(unreachable(&template.pattern, &template.provider, config));
     }
     for listener in &config.listeners {
         warnings.extend(open_to_everybody(listener));
@@ -51,7 +49,7 @@ pub fn warnings(config: &Config, today: Date) -> Vec<String> {
 }
 
 fn idle(config: &Config) -> Option<String> {
-    match (config.accounts.is_empty(), config.listeners.is_empty()) {
+    match (config.roster.is_empty(), config.listeners.is_empty()) {
         (true, _) => Some(
             "there is no account yet; add one with: mailwicket account add ADDRESS --provider NAME"
                 .into(),
@@ -63,14 +61,14 @@ fn idle(config: &Config) -> Option<String> {
     }
 }
 
-fn unreachable(account: &Account, config: &Config) -> Option<String> {
-    let serves = |listener: &Listener| listener.provider.name == account.provider.name;
+fn unreachable(account: &str, provider: &Provider, config: &Config) -> Option<String> {
+    let serves = |listener: &Listener| listener.provider.name == provider.name;
     let reached =
         config.listeners.is_empty() || config.listeners.iter().any(|listener| serves(listener));
     (!reached).then(|| {
         format!(
-            "account {} cannot be used: no listener has provider = \"{}\"",
-            account.address, account.provider.name
+            "account {account} cannot be used: no listener has provider = \"{}\"",
+            provider.name
         )
     })
 }

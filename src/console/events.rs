@@ -38,8 +38,8 @@ async fn events(
     Query(Filter { account }): Query<Filter>,
 ) -> Markup {
     let in_force = console.now();
-    let known = in_force.config.accounts.iter();
-    let known: Vec<_> = known.map(|account| account.address.as_str()).collect();
+    let known = in_force.tokens.mailboxes(&in_force.config.roster);
+    let known: Vec<_> = known.iter().map(|it| it.address.as_str()).collect();
     let content = html! {
         form.filter method="get" action="/events" {
             label for="account" { "Account" }

@@ -7,7 +7,7 @@
 //! * `sessions` knows links and sessions, without clock or HTTP.
 //! * `page` has the frame of every page: navigation, forms, messages, errors. `assets` are its style and script. `live` keeps
 //!   what is shown up to date.
-//! * Every page is a file of its own with a `routes()`, merged in [`pages`] and, if it is to be found, named in `page::NAVIGATION`.
+//! * Every page is a file of its own with a `routes()`, merged in `pages` below and, if it is to be found, named in `page::NAVIGATION`.
 //!
 //! * An account is added in `add`, authorised in `sign_in`, and has its page in `account`.
 //!

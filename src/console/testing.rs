@@ -55,12 +55,12 @@ fn in_force(config: Config, recent: &Recent) -> InForce {
     let tokens = Tokens::telling(vault.clone(), config.timeouts.token, recent.clone());
     let sources = Sources {
         tokens: Some(tokens.clone()),
-        accounts: config.accounts.clone(),
+        roster: config.roster.clone(),
         listeners: config.listeners.iter().flat_map(bound).collect(),
         console_certificate: None,
     };
     let failures = config.limits.failed_logins_per_minute;
-    let passwords = Passwords::new(&config.accounts, vault.clone(), failures);
+    let passwords = Passwords::new(&config.roster, vault.clone(), failures);
     InForce {
         config: Arc::new(config),
         vault,

@@ -13,6 +13,7 @@
 
 mod address;
 mod candidates;
+mod doors;
 mod hash;
 mod learning;
 mod named;
@@ -23,7 +24,6 @@ mod uses;
 pub mod values;
 mod workers;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,19 +36,21 @@ use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
 pub use address::vouch;
+pub use doors::mailboxes;
 pub use hash::{HashError, generate, hash};
 pub use learning::{Window, cancel as cancel_learning, open as open_learning};
 pub use named::{Kept, NamedError, NamedPassword, add, list, read, remove};
 pub use scheme::{Scheme, Unfit};
 pub use uses::{GRANULARITY, LastUses, Use, Uses, last_uses};
 
-use crate::config::{Account, Provider, Senders};
+use crate::config::{Account, Provider, Roster, Senders};
 use crate::dialogue::Credentials;
 use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
 use crate::stage::Stage;
 use crate::vault::Vault;
 use candidates::{Candidate, Door, Known};
+use doors::Doors;
 use hash::Cost;
 use remembered::{Mark, Marker};
 use throttle::{Pair, Throttle, Try};
@@ -127,10 +129,7 @@ pub struct Counters {
 /// The check of local passwords for a set of accounts.
 pub struct Passwords {
     vault: Vault,
-    /// By login, in lower case.
-    doors: HashMap<String, Arc<Door>>,
-    /// Those whose passwords unknown logins are checked against, by provider.
-    decoys: HashMap<String, Vec<Arc<Door>>>,
+    doors: Doors,
     uses: Uses,
     house: Arc<House>,
     /// The same login with the same password goes one at a time, so that the second finds what the first remembered.
@@ -218,22 +217,17 @@ impl From<Refusal> for Failure {
 }
 
 impl Passwords {
-    /// Ready to check passwords of `accounts`; each source may fail so often a minute with each login. Blocks for one hash, some
+    /// Ready to check passwords of the accounts of `roster`; each source may fail so often a minute with each login. Blocks for one hash, some
     /// 30 ms.
     ///
     /// # Panics
     /// If the system has no randomness, without which nothing here would be safe.
-    pub fn new(accounts: &[Arc<Account>], vault: Vault, failures_per_minute: usize) -> Self {
+    pub fn new(roster: &Roster, vault: Vault, failures_per_minute: usize) -> Self {
         let cost = &Cost::STANDARD;
-        Self::build(accounts, vault, failures_per_minute, cost)
+        Self::build(roster, vault, failures_per_minute, cost)
     }
 
-    fn build(
-        accounts: &[Arc<Account>],
-        vault: Vault,
-        failures_per_minute: usize,
-        cost: &Cost,
-    ) -> Self {
+    fn build(roster: &Roster, vault: Vault, failures_per_minute: usize, cost: &Cost) -> Self {
         // The cost is one of our constants, and the salt too.
         let dummy = hash::dummy(cost).expect("a hash with fixed parameters");
         let house = House {
@@ -245,22 +239,20 @@ impl Passwords {
             throttle: Throttle::new(failures_per_minute),
             counts: Counts::default(),
         };
-        Self::with(accounts, vault, Arc::new(house))
+        Self::with(roster, vault, Arc::new(house))
     }
 
     /// The same for the accounts of another configuration. Nobody who has failed is forgiven.
     #[must_use]
-    pub fn renewed(&self, accounts: &[Arc<Account>], vault: Vault) -> Self {
-        Self::with(accounts, vault, Arc::clone(&self.house))
+    pub fn renewed(&self, roster: &Roster, vault: Vault) -> Self {
+        Self::with(roster, vault, Arc::clone(&self.house))
     }
 
-    fn with(accounts: &[Arc<Account>], vault: Vault, house: Arc<House>) -> Self {
-        let doors = doors(accounts);
+    fn with(roster: &Roster, vault: Vault, house: Arc<House>) -> Self {
         Self {
             uses: Uses::new(vault.clone()),
+            doors: Doors::new(roster, &vault),
             vault,
-            decoys: decoys(&doors),
-            doors,
             house,
             lanes: [const { Mutex::const_new(()) }; LANES],
         }
@@ -311,11 +303,7 @@ impl Passwords {
     #[must_use]
     pub fn after(mut self, former: &Self) -> Self {
         self.uses = former.uses.clone();
-        for (login, door) in &self.doors {
-            if let Some(former) = former.doors.get(login) {
-                door.inherit(former);
-            }
-        }
+        self.doors.inherit(&former.doors);
         self
     }
 
@@ -336,10 +324,12 @@ impl Passwords {
     }
 
     async fn check(&self, attempt: &Attempt<'_>) -> Result<Arc<Account>, Refusal> {
-        let door = self.doors.get(attempt.login);
-        let door = door.filter(|door| door.account.provider.name == attempt.provider);
-        let read = door.or_else(|| self.decoy(attempt));
-        // A small read of a local file; handing it to another thread would cost more than the read.
+        // Small reads of local files; handing them to another thread would cost more than the reads.
+        let found = self
+            .doors
+            .find(attempt.login, attempt.provider, &self.vault);
+        let door = found.as_ref();
+        let read = found.clone().or_else(|| self.decoy(attempt));
         let (known, trouble) = match read.map(|door| door.known(&self.vault)) {
             Some(Ok(known)) => (known, None),
             Some(Err(error)) => (Arc::default(), Some(error)),
@@ -419,13 +409,10 @@ impl Passwords {
 
     /// Whose passwords an unknown login is checked against, always the same ones: it takes as long as its own would, and if the vault
     /// has trouble, so has an unknown login. Nothing comes of it.
-    fn decoy(&self, attempt: &Attempt<'_>) -> Option<&Arc<Door>> {
-        let doors = self.decoys.get(attempt.provider)?;
-        let mark = self
-            .house
-            .marker
-            .mark([b"decoy", attempt.login.as_bytes(), b""]);
-        doors.get(mark.below(doors.len()))
+    fn decoy(&self, attempt: &Attempt<'_>) -> Option<Arc<Door>> {
+        let parts = [b"decoy", attempt.login.as_bytes(), b""];
+        let mark = self.house.marker.mark(parts);
+        self.doors.decoy(attempt.provider, &mark)
     }
 
     /// The slow way: a hash for each candidate, or for the dummy where there is none. Which one has the password that is presented.
@@ -500,27 +487,6 @@ impl Passwords {
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
-}
-
-/// ASCII case is all that is folded. An empty login opens nothing, whatever a configuration says.
-fn doors(accounts: &[Arc<Account>]) -> HashMap<String, Arc<Door>> {
-    let mut doors = HashMap::new();
-    for account in accounts {
-        let door = Arc::new(Door::new(account.clone()));
-        for login in account.logins.iter().filter(|login| !login.is_empty()) {
-            doors.insert(login.to_ascii_lowercase(), door.clone());
-        }
-    }
-    doors
-}
-
-fn decoys(doors: &HashMap<String, Arc<Door>>) -> HashMap<String, Vec<Arc<Door>>> {
-    let mut decoys: HashMap<_, Vec<_>> = HashMap::new();
-    for door in doors.values() {
-        let name = &door.account.provider.name;
-        decoys.entry(name.clone()).or_default().push(door.clone());
-    }
-    decoys
 }
 
 #[cfg(test)]

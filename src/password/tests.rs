@@ -4,7 +4,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::UpstreamTls;
-use crate::config::{Endpoint, Flow, Identity, MechanismChoice, Provider, SecretSource};
+use crate::config::{
+    Endpoint, Flow, Identity, MaxUpstream, MechanismChoice, Provider, Roster, SecretSource,
+    Template,
+};
 use crate::vault::Kind;
 
 const ALICE: &str = "alice@contoso.com";
@@ -64,7 +67,7 @@ pub(crate) struct Bench {
     state: TempDir,
     pub(crate) vault: Vault,
     pub(crate) alice: Arc<Account>,
-    accounts: Vec<Arc<Account>>,
+    roster: Roster,
     passwords: Passwords,
 }
 
@@ -75,13 +78,18 @@ impl Bench {
         let vault = Vault::open(state.path(), &key).unwrap();
         let alice = account(ALICE, &[ALICE, "scanner-2"], hashes);
         let nobody = account("bob@contoso.com", &["bob@contoso.com", ""], &[]);
-        let accounts = [alice.clone(), nobody];
-        let passwords = Passwords::build(&accounts, vault.clone(), 10, &Cost::LEAST);
+        let template = Template {
+            pattern: "*@fabrikam.com".into(),
+            provider: alice.provider.clone(),
+            max_upstream: MaxUpstream::default(),
+        };
+        let roster = Roster::new(vec![alice.clone(), nobody], vec![Arc::new(template)]);
+        let passwords = Passwords::build(&roster, vault.clone(), 10, &Cost::LEAST);
         Self {
             state,
             vault,
             alice,
-            accounts: accounts.to_vec(),
+            roster,
             passwords,
         }
     }
@@ -102,14 +110,7 @@ impl Bench {
         password: &[u8],
         restrict: impl FnOnce(&mut NamedPassword),
     ) {
-        let mut named = NamedPassword {
-            name: name.into(),
-            hash: cheap(password),
-            created: jiff::Timestamp::UNIX_EPOCH,
-            from: Vec::new(),
-            protocol: None,
-            expires: None,
-        };
+        let mut named = self::named(name, password);
         restrict(&mut named);
         add(&self.vault, &self.alice, named).unwrap();
     }
@@ -166,6 +167,17 @@ impl Bench {
 /// Whether `hash` is the hash of `password`.
 pub(crate) fn matches(hash: &str, password: &[u8]) -> bool {
     hash::verify(hash, password)
+}
+
+fn named(name: &str, password: &[u8]) -> NamedPassword {
+    NamedPassword {
+        name: name.into(),
+        hash: cheap(password),
+        created: jiff::Timestamp::UNIX_EPOCH,
+        from: Vec::new(),
+        protocol: None,
+        expires: None,
+    }
 }
 
 fn cheap(password: &[u8]) -> String {
@@ -554,7 +566,7 @@ async fn a_thousand_guesses_on_fifty_connections_cost_few_hashes_and_the_right_p
 impl Bench {
     /// What a reload of the configuration does.
     fn reload(&mut self) {
-        let next = self.passwords.renewed(&self.accounts, self.vault.clone());
+        let next = self.passwords.renewed(&self.roster, self.vault.clone());
         self.passwords = next.after(&self.passwords);
     }
 
@@ -620,7 +632,7 @@ async fn a_program_that_was_there_before_is_not_locked_out_by_its_neighbour() {
 async fn a_program_that_was_there_before_a_restart_is_not_locked_out_by_others_either() {
     let mut bench = Bench::new(&[&cheap(b"right")]);
     bench.use_at_once(b"right").await;
-    bench.passwords = Passwords::build(&bench.accounts, bench.vault.clone(), 10, &Cost::LEAST);
+    bench.passwords = Passwords::build(&bench.roster, bench.vault.clone(), 10, &Cost::LEAST);
     for last in 1..=6 {
         bench.exhaust(ALICE, &format!("192.0.2.{last}"));
     }
@@ -671,4 +683,5 @@ async fn a_password_that_somebody_has_is_a_failure_like_any_other_under_an_unkno
 }
 
 mod learning;
+mod templates;
 mod uses;

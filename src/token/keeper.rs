@@ -17,11 +17,11 @@ use super::AccessToken;
 use super::entry::{Decision, Entry, Need};
 use super::grant::{Bond, Grant, GrantError};
 use super::life::Brake;
-use crate::config::{Account, Provider};
+use crate::config::{Account, Provider, Roster};
 use crate::failure::{Cause, Failure};
 use crate::oauth::OAuth;
 use crate::observe::Recent;
-use crate::password::Verified;
+use crate::password::{self, Verified};
 use crate::stage::Stage;
 use crate::vault::{Kind, Vault, VaultError};
 
@@ -120,6 +120,11 @@ impl Tokens {
         account: &Arc<Account>,
     ) -> Result<AccessToken, Failure> {
         self.obtain(account, Need::Login).await
+    }
+
+    /// The mailboxes of `roster` that are in use, as this vault knows them: see [`password::mailboxes`].
+    pub fn mailboxes(&self, roster: &Roster) -> Vec<Arc<Account>> {
+        password::mailboxes(roster, &self.inner.vault)
     }
 
     /// Waits until no request is under way. Call it before the process ends, so that no answer with a rotated token is lost.

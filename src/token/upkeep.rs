@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::entry::Need;
 use super::keeper::Tokens;
-use crate::config::Account;
+use crate::config::{Account, Roster};
 
 /// Requests of the upkeep under way at a time, so that many accounts do not fall upon one endpoint.
 const AT_A_TIME: usize = 8;
@@ -25,25 +25,34 @@ const SHORTEST_SLEEP: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(5);
 
 impl Tokens {
-    /// Takes up `accounts`, those of the configuration that comes into force, at once; then renews their tokens until `stop`, and
-    /// sleeps between two renewals. What is under way at the end goes on: see [`Tokens::settle`]. There may be one upkeep at a
+    /// Takes up the accounts of `roster`, which comes into force, at once; then renews their tokens until `stop`, and sleeps between two
+    /// renewals. A mailbox of a template that gets its first password is looked after within minutes; its logins need no upkeep. What is under way at the end goes on: see [`Tokens::settle`]. There may be one upkeep at a
     /// time: after a reload, stop the former first.
     pub fn upkeep(
         self,
-        accounts: Vec<Arc<Account>>,
+        roster: Roster,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
+        let accounts = self.mailboxes(&roster);
         self.take_up(&accounts);
-        self.keep_up(accounts, stop)
+        self.keep_up(roster, accounts, stop)
     }
 
-    async fn keep_up(self, accounts: Vec<Arc<Account>>, stop: CancellationToken) {
+    async fn keep_up(
+        self,
+        roster: Roster,
+        mut accounts: Vec<Arc<Account>>,
+        stop: CancellationToken,
+    ) {
         let permits = Arc::new(Semaphore::new(AT_A_TIME));
         let mut work = JoinSet::new();
         let mut rests = Rests::new();
         let mut look_at = Instant::now();
         loop {
             if Instant::now() >= look_at {
+                if !roster.templates().is_empty() {
+                    accounts = self.mailboxes(&roster);
+                }
                 self.look(&accounts);
                 look_at = Instant::now() + LONGEST_SLEEP;
             }

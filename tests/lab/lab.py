@@ -16,7 +16,7 @@ Every further line on stdin is a JSON command, and each is answered by one line:
       can resolve its host name: tinyproxy and microsocks, each with a login;
       {"host": …, "imap": …, "pop3": …, "smtp": …, "https": N, "http": N, "socks5": N, "user": …, "password": …, "log": …}
 
-Every mailbox under example.test exists. Only XOAUTH2 and OAUTHBEARER are accepted, as the big providers do it.
+Every mailbox under example.test exists. Those of SHARED are opened by others' tokens, too, as /ctl/delegate says. Only XOAUTH2 and OAUTHBEARER are accepted, as the big providers do it.
 """
 
 import ctypes
@@ -37,6 +37,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DOMAIN = "example.test"
+SHARED = ["team", "pool-1", "pool-2"]
 HIDDEN_HOST = "hidden.test"
 PROXY_USER = "scanner"
 PROXY_PASSWORD = "proxy-sesame-9"
@@ -256,6 +257,7 @@ passdb {{
   mechanisms = xoauth2 oauthbearer
   args = {home}/oauth2.conf.ext
 }}
+{shared}
 userdb {{
   driver = static
   args = uid=mail gid=mail home={mail}/%u allow_all_users=yes
@@ -304,9 +306,18 @@ service lmtp {{
 }}
 """
 
+# Asked when the one before has said that a token is not the mailbox's own.
+DOVECOT_SHARED = """\
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {home}/{name}.conf.ext
+}}
+"""
+
 DOVECOT_OAUTH2 = """\
 introspection_mode = post
-introspection_url = http://dovecot:dovecot-secret@127.0.0.1:{oidc}/token/introspection
+introspection_url = http://dovecot:dovecot-secret@127.0.0.1:{oidc}/{introspection}
 username_attribute = email
 active_attribute = active
 active_value = true
@@ -473,10 +484,16 @@ class Lab:
         ports = dict(zip(names, free_ports(len(names))))
         text = DOVECOT + (DOVECOT_LMTP if lmtp else "")
         (home / "dovecot.conf").write_text(text.format(
+            shared="".join(DOVECOT_SHARED.format(home=home, name=name) for name in SHARED),
             home=home, mail=self.mail, certificate=leaf[0], key=leaf[1],
             lmtp_protocol=" lmtp" if lmtp else "", **ports,
         ))
-        (home / "oauth2.conf.ext").write_text(DOVECOT_OAUTH2.format(oidc=self.oidc))
+        for file, introspection in [
+            ("oauth2", "token/introspection"),
+            *((name, f"shared/{name}@{DOMAIN}") for name in SHARED),
+        ]:
+            settings = DOVECOT_OAUTH2.format(oidc=self.oidc, introspection=introspection)
+            (home / f"{file}.conf.ext").write_text(settings)
         server = self.add(Server(name, [needed("dovecot"), "-F", "-c", home / "dovecot.conf"], home / "dovecot.log"))
         tls = self.trust if lmtp else None
         probes = {

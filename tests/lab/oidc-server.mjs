@@ -24,6 +24,7 @@ const faults = [];
 const hits = new Map();
 const keys = { keys: [] };       // the public keys of service accounts
 const thumbprints = new Map();   // client → SHA-256 of its certificate
+const delegates = new Map();     // mailbox → the accounts and clients that may open it besides its own
 
 function note(kind, token) {
   const account = token.accountId ?? DAEMON_MAILBOX;
@@ -158,6 +159,8 @@ const control = {
       redirect_uris: [], grant_types: ['client_credentials'], response_types: [],
     });
   },
+  // From now on tokens of this account or client open another's mailbox, too.
+  delegate: ({ mailbox, to }) => { delegates.set(mailbox, (delegates.get(mailbox) ?? new Set()).add(to)); },
   // The person with the other device: types the code, and signs in as account or declines.
   device: async ({ user_code, account, deny }) => {
     const code = await provider.DeviceCode.findByUserCode(user_code.replace(/[^A-Z0-9]/gi, '').toUpperCase());
@@ -262,10 +265,20 @@ function subject({ grant_type, assertion, username }) {
   return JSON.parse(Buffer.from(assertion.split('.')[1], 'base64url')).sub;
 }
 
+// What Dovecot asks about a mailbox that others may open: whether this token is one of theirs.
+async function openedByDelegate(req, res, mailbox) {
+  const value = new URLSearchParams(await read(req)).get('token') ?? '';
+  const token = await provider.AccessToken.find(value) ?? await provider.ClientCredentials.find(value);
+  const active = Boolean(token) && !token.isExpired
+    && (delegates.get(mailbox)?.has(token.accountId ?? token.clientId) ?? false);
+  return answer(res, 200, active ? { active, email: mailbox } : { active });
+}
+
 const callback = provider.callback();
 async function route(req, res) {
   const { pathname } = new URL(req.url, issuer);
   if (pathname.startsWith('/ctl/')) return obeyed(req, res, pathname.slice('/ctl/'.length));
+  if (pathname.startsWith('/shared/')) return openedByDelegate(req, res, pathname.slice('/shared/'.length));
   const request = { path: pathname };
   if (['/token', '/token/revocation'].includes(pathname) && req.method === 'POST') {
     req.body = Object.fromEntries(new URLSearchParams(await read(req)));   // oidc-provider takes a parsed body

@@ -165,11 +165,12 @@ fn an_open_page_follows_reloads_and_tells_of_those_that_were_refused() {
     let browser = Browser::start(wicket.folder());
     browser.open(&link(&wicket));
     browser.comes_to_see("#summary", "1 account, and all is well.");
-    wicket.reload_with("\n[[account]]\naddress = \"second@example.test\"\nprovider = \"lab\"\n");
+    wicket
+        .reload_with_more("\n[[account]]\naddress = \"second@example.test\"\nprovider = \"lab\"\n");
     browser.comes_to_see("#summary", "2 accounts; 1 needs somebody.");
     browser.click("nav a[href='/events']");
     browser.comes_to_see("#events", "configuration taken up");
-    wicket.reload_with("bogus = 1\n");
+    wicket.reload_with_more("bogus = 1\n");
     browser.comes_to_see("#events", "configuration refused");
     browser.comes_to_see("#events", "unknown key `bogus`");
 }

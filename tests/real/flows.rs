@@ -103,8 +103,8 @@ fn somebody_else_on_the_other_device_is_told_from_the_right_person() {
     assert!(said.contains("access_denied"), "{said}");
 }
 
-/// A service account of the lab, for these mailboxes; its accesses live as the lab says.
-fn with_service_account(name: &str, accounts: &[String]) -> Wicket {
+/// A service account of the lab, for the mailboxes of `plan`; its accesses live as the lab says.
+pub fn with_service_account(name: &str, plan: Plan) -> Wicket {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).expect("a key");
     let order = json!({"public_key": key.public_key_pem(), "kid": name});
     lab().control("service-key", &order);
@@ -116,25 +116,23 @@ fn with_service_account(name: &str, accounts: &[String]) -> Wicket {
     });
     let keys = "flow = \"service-account\"\nservice-account = { file = \"key.json\" }\n\
                 scopes = [\"mail\"]\n";
-    let plan = Plan::new()
+    let plan = plan
         .provider(keys)
         .with("[limits]\nbefore-login-per-source = 256\n");
-    let plan = accounts
-        .iter()
-        .fold(plan, |plan, account| plan.account(account));
     let wicket = plan.lay_out();
     write(&wicket, "key.json", &file.to_string());
     wicket
 }
 
-fn assertions(account: &str) -> u64 {
+pub fn assertions(account: &str) -> u64 {
     lab().token_requests("urn:ietf:params:oauth:grant-type:jwt-bearer", account)
 }
 
 #[test]
 fn a_service_account_opens_each_mailbox_that_it_is_told() {
     let accounts = ["served-1", "served-2"].map(|name| lab().mailbox(name));
-    let mut wicket = with_service_account("service-1", &accounts);
+    let plan = Plan::new().account(&accounts[0]).account(&accounts[1]);
+    let mut wicket = with_service_account("service-1", plan);
     wicket.start();
     for account in &accounts {
         for protocol in PROTOCOLS {
@@ -147,7 +145,7 @@ fn a_service_account_opens_each_mailbox_that_it_is_told() {
 #[test]
 fn two_hundred_logins_on_an_expired_token_of_a_service_account_cost_one_request() {
     let account = &lab().mailbox("served-often");
-    let mut wicket = with_service_account("service-2", std::slice::from_ref(account));
+    let mut wicket = with_service_account("service-2", Plan::new().account(account));
     lab().access_tokens_live(account, 1);
     assert!(wicket.command(&["authorize", account]).status.success());
     lab().wait_for_expiry(account);

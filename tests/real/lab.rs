@@ -210,6 +210,18 @@ impl Lab {
             .collect()
     }
 
+    /// Waits until one of the servers has logged this.
+    pub fn logged(&self, words: &str) {
+        let logs = self.facts["logs"].as_array().expect("a list");
+        let says = |log: &Value| {
+            let text = std::fs::read(log.as_str().expect("a path")).unwrap_or_default();
+            mail::contains(&text, words.as_bytes())
+        };
+        eventually(&format!("{words} in a log"), || {
+            logs.iter().any(says).then_some(())
+        });
+    }
+
     /// Waits for the message that holds these bytes.
     pub fn arrived(&self, mailbox: &str, mark: &str) -> Vec<u8> {
         eventually(&format!("{mark} in {mailbox}"), || {

@@ -10,6 +10,7 @@ mod driver;
 mod egress;
 mod fail2ban;
 mod flows;
+mod identities;
 mod lab;
 mod lan;
 mod learning;

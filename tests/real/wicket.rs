@@ -26,6 +26,8 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(20);
 /// What differs between the tests.
 pub struct Plan {
     accounts: Vec<String>,
+    /// The accounts have no tables of their own, but one for their domain.
+    is_whole_domain: bool,
     way: &'static str,
     ports: Ports,
     provider: String,
@@ -44,6 +46,7 @@ impl Plan {
     pub fn new() -> Self {
         Self {
             accounts: Vec::new(),
+            is_whole_domain: false,
             way: "implicit",
             ports: lab().ports("implicit"),
             provider: "client-id = \"native-public\"\n".to_owned(),
@@ -73,6 +76,12 @@ impl Plan {
 
     pub fn account(mut self, address: &str) -> Self {
         self.accounts.push(address.to_owned());
+        self
+    }
+
+    /// One table for the domain in place of one for each account.
+    pub fn whole_domain(mut self) -> Self {
+        self.is_whole_domain = true;
         self
     }
 
@@ -186,7 +195,12 @@ impl Plan {
             let keys = format!("{table}\n{}\n{smtp}", self.listeners);
             writeln!(text, "\n[[listener]]\nprotocol = \"{protocol}\"\n{keys}").expect("a string");
         }
-        for account in &self.accounts {
+        let domain = format!("*@{}", lab.fact("domain"));
+        let tables = match self.is_whole_domain {
+            true => std::slice::from_ref(&domain),
+            false => &self.accounts,
+        };
+        for account in tables {
             let table = format!("address = \"{account}\"\nprovider = \"lab\"");
             writeln!(text, "\n[[account]]\n{table}").expect("a string");
         }
@@ -253,7 +267,7 @@ impl Wicket {
         command.output().expect("the binary runs")
     }
 
-    fn add_password(&self, account: &str) {
+    pub fn add_password(&self, account: &str) {
         let mut command = self.binary();
         command.args(["password", "add", account, "--name", "test", "--stdin"]);
         command.stdin(Stdio::piped());
@@ -455,11 +469,25 @@ impl Wicket {
         (ports.len() == PROTOCOLS.len()).then_some(ports)
     }
 
-    /// Writes more to the end of the configuration, and has it taken up.
-    pub fn reload_with(&self, more: &str) {
+    /// Changes a word of the configuration, and has the daemon take it up.
+    pub fn reload_with(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(&self.config).expect("a configuration");
+        fs::write(&self.config, text.replace(old, new)).expect("written");
+        let taken_up = || self.words().matches("configuration taken up").count();
+        let before = taken_up();
+        self.hang_up();
+        eventually("the reload", || (taken_up() > before).then_some(()));
+    }
+
+    /// Writes more to the end of the configuration, and has the daemon read it again.
+    pub fn reload_with_more(&self, more: &str) {
         let mut file = fs::File::options().append(true).open(&self.config);
         let file = file.as_mut().expect("the configuration");
         file.write_all(more.as_bytes()).expect("written");
+        self.hang_up();
+    }
+
+    fn hang_up(&self) {
         let daemon = self.daemon.as_ref().expect("a running daemon");
         let pid = daemon.process.id().to_string();
         succeeds(Command::new("kill").args(["-HUP", &pid]));

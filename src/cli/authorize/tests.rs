@@ -182,7 +182,10 @@ async fn a_pasted_sign_in_is_stored_for_the_daemon() {
     let grant = bench.stored().expect("stored");
     assert_eq!(grant.signed_in_as(), Some("ALICE@example.com"));
     let tokens = Tokens::new(bench.vault.clone(), bench.config.timeouts.token);
-    assert_eq!(tokens.status(&bench.config.accounts[0]).state, State::Ok);
+    assert_eq!(
+        tokens.status(&bench.config.roster.accounts()[0]).state,
+        State::Ok
+    );
     let said = bench.out.text() + &bench.err.text();
     assert!(!said.contains("s3cret"), "{said}");
     assert_eq!(bench.out.text().lines().count(), 1, "only the address");

@@ -86,7 +86,7 @@ impl Setting {
         let taken: Vec<u16> = taken.filter(|port| !is_free(*port)).collect();
         let config = configure(&sandbox, folder.path(), &taken)?;
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;
-        let account = config.accounts.first().cloned();
+        let account = config.roster.accounts().first().cloned();
         // The file was written above and has one.
         let account = account.ok_or_else(|| io::Error::other("no account"))?;
         let password = add_password(&vault, &account)?;

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -85,7 +84,8 @@ pub(super) fn import(
         let entry = Entry::parse(line);
         let login = entry.as_ref().map_or("?", |entry| entry.login);
         let done = entry.as_ref().ok_or(Obstacle::Form);
-        let done = done.and_then(|entry| take(vault, config, only, args.name.as_deref(), entry));
+        let done = done
+            .and_then(|entry| take(vault, config, only.as_deref(), args.name.as_deref(), entry));
         match &done {
             Ok(Done::Skipped) => continue,
             Ok(Done::Known { .. }) => {}
@@ -188,13 +188,11 @@ fn restriction(field: &str) -> Option<&'static str> {
 fn take(
     vault: &Vault,
     config: &Config,
-    only: Option<&Arc<Account>>,
+    only: Option<&Account>,
     name: Option<&str>,
     entry: &Entry<'_>,
 ) -> Result<Done, Obstacle> {
-    let is_login = |login: &String| login.eq_ignore_ascii_case(entry.login);
-    let mut accounts = config.accounts.iter();
-    let account = accounts.find(|account| account.logins.iter().any(is_login));
+    let account = config.roster.by_login(entry.login);
     let account = match (account, only) {
         (Some(account), Some(only)) if account.address != only.address => return Ok(Done::Skipped),
         (None, Some(_)) => return Ok(Done::Skipped),
@@ -223,7 +221,7 @@ fn take(
         protocol: None,
         expires: None,
     };
-    password::add(vault, account, named)?;
+    password::add(vault, &account, named)?;
     let account = address.clone();
     Ok(Done::Imported { account, name })
 }
@@ -232,6 +230,7 @@ fn take(
 mod tests {
     use super::super::tests::{Printed, configured, with_streams};
     use super::*;
+    use crate::config::Surroundings;
     use std::fs;
 
     const BCRYPT: &str = "$2y$05$Tms7POGqKriq90uGtJxGl.32pSHJCVEJtKydN6KN.IS686UQBI9JG";
@@ -308,6 +307,25 @@ mod tests {
         assert!(!out.contains("hunter2") && !words.contains("hunter2"));
         assert_eq!(names(&config, ALICE), ["Scanner-2", "scanner-2"]);
         assert_eq!(names(&config, BOB), [BOB]);
+    }
+
+    #[test]
+    fn a_mailbox_of_a_whole_domain_is_there_from_its_first_hash_on() {
+        let (folder, _) = configured();
+        let path = folder.path().join("mailwicket.toml");
+        let text = "[provider.app]\npreset = 'microsoft'\ntenant = 'contoso.com'\nflow = 'client-credentials'\n\
+                    client-id = '11111111-2222-3333-4444-555555555555'\nclient-secret = 's3cret'\n\
+                    [[account]]\naddress = '*@contoso.com'\nprovider = 'app'\n";
+        let around = Surroundings::of_process().with_state_dir(Some(&folder.path().join("state")));
+        let config = Config::parse_in(text, &path, &around).unwrap();
+        let vault = Vault::open(&config.state_dir, &config.vault_key).unwrap();
+        assert!(password::mailboxes(&config.roster, &vault).is_empty());
+        let lines = format!("Bob@contoso.com:{BCRYPT}\nbob@fabrikam.com:{BCRYPT}\n");
+        let ((out, _), left) = run(&config, lines.as_bytes(), [None, None]);
+        assert_eq!(left, 1, "{out}");
+        let mailboxes = password::mailboxes(&config.roster, &vault);
+        assert_eq!(mailboxes.len(), 1);
+        assert_eq!(mailboxes[0].address, BOB);
     }
 
     #[test]

@@ -9,23 +9,28 @@ use serde_spanned::Spanned;
 use super::super::preset::Preset;
 use super::super::problem::Problem;
 use super::super::shape::{self, Field};
-use super::super::{Account, Flow, Identity, MaxUpstream, Provider};
+use super::super::{Account, Flow, Identity, MaxUpstream, Provider, Roster};
+use super::template::is_template;
 use super::{Checker, MOST_SESSIONS, Providers, value};
 
 /// Who has which login name, in folded form.
 type Owners = BTreeMap<String, String>;
 
 impl Checker {
-    pub(super) fn accounts(
+    pub(super) fn roster(
         &mut self,
         tables: Vec<Spanned<shape::Account>>,
         providers: &Providers,
-    ) -> Vec<Arc<Account>> {
+    ) -> Roster {
         let mut names = Names::default();
-        let accounts = tables
-            .into_iter()
-            .map(|table| self.account(table, providers, &mut names));
-        accounts.flatten().map(Arc::new).collect()
+        let (mut accounts, mut templates) = (Vec::new(), Vec::new());
+        for table in tables {
+            match is_template(&table) {
+                true => templates.extend(self.template(table, providers, &mut names).map(Arc::new)),
+                false => accounts.extend(self.account(table, providers, &mut names).map(Arc::new)),
+            }
+        }
+        Roster::new(accounts, templates)
     }
 
     fn account(
@@ -74,19 +79,21 @@ impl Checker {
         let span = text.span();
         let address = self.ok(value::address(text))?;
         let address = self.ok(value::person(address, span.clone()))?;
-        if names
-            .addresses
-            .insert(fold(&address), address.clone())
-            .is_some()
-        {
+        self.sole(&address, span.clone(), names);
+        Some(Spanned::new(span, address))
+    }
+
+    /// Sees that there is one table with this address.
+    pub(super) fn sole(&mut self, address: &str, span: Range<usize>, names: &mut Names) {
+        let former = names.addresses.insert(fold(address), address.to_owned());
+        if former.is_some() {
             let message = format!("there is another account `{address}`");
             self.tell(
-                Problem::at(span.clone(), message).hint(
+                Problem::at(span, message).hint(
                     "an account may have several `logins` and passwords; one table is enough",
                 ),
             );
         }
-        Some(Spanned::new(span, address))
     }
 
     /// The names accepted locally; by default the address.
@@ -134,17 +141,14 @@ impl Checker {
     }
 
     fn identity(&mut self, field: Field<shape::Identity>, default: &str) -> Identity {
-        let all = |name: &str| Identity {
-            imap: name.to_owned(),
-            pop3: name.to_owned(),
-            smtp: name.to_owned(),
-        };
         let Some(identity) = field else {
-            return all(default);
+            return Identity::all(default);
         };
         let span = identity.span();
         match identity.into_inner() {
-            shape::Identity::All(name) => all(&self.user(Some(Spanned::new(span, name)), default)),
+            shape::Identity::All(name) => {
+                Identity::all(&self.user(Some(Spanned::new(span, name)), default))
+            }
             shape::Identity::Each(each) => Identity {
                 imap: self.user(each.imap, default),
                 pop3: self.user(each.pop3, default),
@@ -181,7 +185,7 @@ impl Checker {
     }
 
     /// What is not said is as the preset of the provider has it.
-    fn max_upstream(
+    pub(super) fn max_upstream(
         &mut self,
         field: Field<shape::MaxUpstream>,
         provider: Option<&Provider>,
@@ -227,7 +231,7 @@ fn has_nobody(flow: Flow) -> bool {
 
 /// The names in use so far.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     addresses: Owners,
     logins: Owners,
 }

@@ -7,7 +7,7 @@ use serde_spanned::Spanned;
 
 use super::super::problem::Problem;
 use super::super::shape::{self, Field};
-use super::super::{Account, Provider, Senders, WithoutLogin};
+use super::super::{Account, Provider, Roster, Senders, WithoutLogin};
 use super::Checker;
 use crate::protocol::Protocol;
 
@@ -17,7 +17,7 @@ impl Checker {
         table: Spanned<shape::WithoutLogin>,
         protocol: Protocol,
         provider: &Provider,
-        accounts: &[Arc<Account>],
+        roster: &Roster,
     ) -> Option<WithoutLogin> {
         let span = table.span();
         let shape = table.into_inner();
@@ -28,7 +28,7 @@ impl Checker {
                     .hint("move it to a listener with protocol = \"smtp\""),
             );
         }
-        let account = self.device_account(shape.account, &span, provider, accounts);
+        let account = self.device_account(shape.account, &span, provider, roster);
         let hint = "from = [\"192.168.1.20\"], the addresses of the devices: everybody there sends as this account";
         let from = self.required(shape.from, &span, "from", hint);
         let risk = "whoever is in it may send mail as this account, without any password";
@@ -46,12 +46,12 @@ impl Checker {
         field: Field<String>,
         table: &Range<usize>,
         provider: &Provider,
-        accounts: &[Arc<Account>],
+        roster: &Roster,
     ) -> Option<Arc<Account>> {
         let hint = "account = \"NAME@DOMAIN\", the mailbox that the devices send as";
         let name = self.required(field, table, "account", hint)?;
         let is_it = |account: &&Arc<Account>| account.address.eq_ignore_ascii_case(name.get_ref());
-        match accounts.iter().find(is_it) {
+        match roster.accounts().iter().find(is_it) {
             Some(account) if account.provider.name == provider.name => Some(Arc::clone(account)),
             Some(account) => {
                 let message = format!(
@@ -66,10 +66,16 @@ impl Checker {
             }
             None => {
                 let message = format!("there is no sound account `{}`", name.get_ref());
-                self.tell(
-                    Problem::at(name.span(), message)
-                        .hint("write the `address` of an [[account]] of this file"),
-                );
+                // Whoever needs no password must not depend on who has one.
+                let hint = match roster.by_address(name.get_ref()) {
+                    Some(_) => {
+                        "write an [[account]] with this address: a whole domain is for those who log in"
+                    }
+                    None => {
+                        "write the `address` of an [[account]] of this file; a whole domain is none"
+                    }
+                };
+                self.tell(Problem::at(name.span(), message).hint(hint));
                 None
             }
         }

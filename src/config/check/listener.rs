@@ -10,7 +10,7 @@ use serde_spanned::Spanned;
 
 use super::super::problem::Problem;
 use super::super::shape::{self, Field};
-use super::super::{Account, CertificateFiles, Listener, LocalTls, Provider, SecretSource};
+use super::super::{CertificateFiles, Listener, LocalTls, Provider, Roster, SecretSource};
 use super::{Checker, Providers, value};
 use crate::protocol::Protocol;
 
@@ -20,13 +20,13 @@ impl Checker {
         &mut self,
         tables: Vec<Spanned<shape::Listener>>,
         providers: &Providers,
-        accounts: &[Arc<Account>],
+        roster: &Roster,
         console: Option<SocketAddr>,
     ) -> Vec<Arc<Listener>> {
         let mut taken: BTreeSet<SocketAddr> = console.into_iter().collect();
         let listeners = tables
             .into_iter()
-            .map(|table| self.listener(table, providers, accounts, &mut taken));
+            .map(|table| self.listener(table, providers, roster, &mut taken));
         listeners.flatten().map(Arc::new).collect()
     }
 
@@ -34,7 +34,7 @@ impl Checker {
         &mut self,
         table: Spanned<shape::Listener>,
         providers: &Providers,
-        accounts: &[Arc<Account>],
+        roster: &Roster,
         taken: &mut BTreeSet<SocketAddr>,
     ) -> Option<Listener> {
         let span = table.span();
@@ -67,7 +67,7 @@ impl Checker {
         let provider = provider?;
         let without_login = shape
             .without_login
-            .and_then(|table| self.without_login(table, protocol, &provider, accounts));
+            .and_then(|table| self.without_login(table, protocol, &provider, roster));
         self.must_serve(&provider, protocol, named_at.unwrap_or(span));
         Some(Listener {
             protocol,

@@ -11,6 +11,7 @@ mod network;
 mod provider;
 mod scope;
 mod settings;
+mod template;
 mod url;
 mod value;
 
@@ -70,11 +71,11 @@ impl Checker {
         let ca_names = self.ca_names(file.ca);
         self.metrics(file.metrics);
         let providers = self.providers(file.provider);
-        let accounts = self.accounts(file.account, &providers);
+        let roster = self.roster(file.account, &providers);
         let listeners = self.listeners(
             file.listener,
             &providers,
-            &accounts,
+            &roster,
             console.as_ref().map(|console| console.listen),
         );
         let timeouts = self.timeouts(file.timeouts);
@@ -88,7 +89,7 @@ impl Checker {
             ca_names,
             providers: providers.into_values().flatten().collect(),
             listeners,
-            accounts,
+            roster,
             timeouts,
             limits,
             log,

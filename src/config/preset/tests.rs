@@ -199,7 +199,7 @@ fn an_account_has_the_presets_numbers_of_sessions_unless_it_says_others() {
         let around = crate::config::Surroundings::default();
         let text = format!("state-dir = '/x'\n{text}");
         let config = crate::config::Config::parse_in(&text, "x.toml".as_ref(), &around);
-        let MaxUpstream { imap, pop3, smtp } = config.unwrap().accounts[0].max_upstream;
+        let MaxUpstream { imap, pop3, smtp } = config.unwrap().roster.accounts()[0].max_upstream;
         [imap, pop3, smtp]
     };
     assert_eq!(numbers("microsoft", ""), [None, None, Some(3)]);

@@ -44,7 +44,7 @@ pub fn path_of(address: &str, below: &str) -> String {
 /// The account of that name.
 fn find(in_force: &InForce, address: &str) -> Result<Arc<Account>, Fault> {
     let account = in_force.config.account(address);
-    account.cloned().map_err(|_| Fault::not_found())
+    account.map_err(|_| Fault::not_found())
 }
 
 /// What the page is made of.
@@ -101,7 +101,9 @@ async fn show(
                 (events::table(&happened[..happened.len().min(MOST_EVENTS)], seen.now))
             }
         }
-        p { a href=(path_of(&account.address, "/remove")) { "Remove this account from the configuration…" } }
+        @if console.now().config.roster.covered(&account.address).is_none() {
+            p { a href=(path_of(&account.address, "/remove")) { "Remove this account from the configuration…" } }
+        }
     };
     Ok(Page::new(&account.address, "/").show(&session, &content))
 }

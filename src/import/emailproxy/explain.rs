@@ -8,7 +8,7 @@ use super::registration::{Redirect, Scopes, Secret, has_browser, is_sample};
 use super::source::{
     LocalAddress, SWITCHES, Server, Source, TEXT_SECTIONS, is_account, is_true, server_name,
 };
-use super::write::{address, endpoint, key_file, secret_file};
+use super::write::{address, endpoint, key_file, secret_file, whole_domain};
 
 use crate::config::Flow;
 
@@ -225,24 +225,25 @@ impl Report<'_, '_> {
                 "sections for whole domains had no effect without allow_catch_all_accounts = True";
             return (NotNeeded(words.into()), false);
         }
-        let Some(provider) = self.plan.provider_of(&section.name) else {
+        let Some(mailbox) = self.plan.mailbox(&section.name) else {
             let words = "not converted: it has no token_url, or stands here twice; write an [[account]] by hand if it is still needed";
             return (ToDo(words.into()), false);
         };
+        let provider = &self.plan.providers[mailbox.provider];
         let name = &provider.name;
         let words = format!(
             "[[account]] {:?} with provider {name:?}",
             address(&section.name)
         );
-        let outcome = match section.name.starts_with('@') {
-            true => ToDo(format!(
-                "{words} would stand for many mailboxes, which is not in this version, so it stands in comments: write an [[account]] for \
-                 each mailbox that is used"
+        let outcome = match mailbox.account.is_kept() {
+            false => ToDo(format!(
+                "{words} would stand for many mailboxes, but {}; it stands in comments: write an [[account]] for each mailbox that is used",
+                whole_domain(mailbox)
             )),
-            false if !hindrances(provider).is_empty() => ToDo(format!(
+            true if !hindrances(provider).is_empty() => ToDo(format!(
                 "{words}, in comments until [provider.{name}] is completed"
             )),
-            false => Became(words),
+            true => Became(words),
         };
         (outcome, true)
     }
@@ -258,7 +259,14 @@ impl Report<'_, '_> {
                 self.note(section.line, name, ToDo(words));
             }
         }
-        if section.name.starts_with('@') {
+        if let Some(domain) = section.name.strip_prefix('@') {
+            let is_kept = self.plan.mailbox(&section.name);
+            if is_kept.is_some_and(|mailbox| mailbox.account.is_kept()) {
+                let words = format!(
+                    "a mailbox of the domain is there once it has a local password: mailwicket password add NAME@{domain} --stdin"
+                );
+                self.note(section.line, name, ToDo(words));
+            }
             return;
         }
         let (flow, address) = (provider.settings.flow(), address(&section.name));

@@ -67,11 +67,13 @@ impl<'s> Plan<'s> {
 
     /// The provider of an account, if it makes one.
     pub fn provider_of(&self, section: &str) -> Option<&Provider<'s>> {
-        let mailbox = self
-            .accounts
-            .iter()
-            .find(|mailbox| mailbox.account.section == section)?;
-        self.providers.get(mailbox.provider)
+        self.providers.get(self.mailbox(section)?.provider)
+    }
+
+    /// What a section of an account makes.
+    pub fn mailbox(&self, section: &str) -> Option<&Mailbox<'s>> {
+        let mut mailboxes = self.accounts.iter();
+        mailboxes.find(|mailbox| mailbox.account.section == section)
     }
 
     /// The listeners of a server.
@@ -92,7 +94,7 @@ impl<'s> Plan<'s> {
             return;
         }
         let provider = self.registration(account);
-        self.providers[provider].accounts += usize::from(!account.is_catch_all());
+        self.providers[provider].accounts += usize::from(account.is_kept());
         self.accounts.push(Mailbox { account, provider });
     }
 

@@ -122,6 +122,18 @@ impl Account {
     pub fn is_catch_all(&self) -> bool {
         self.section.starts_with('@')
     }
+
+    /// Whether it can stand for mailboxes here, too: for its own one, or for those of one domain, where nobody has to sign in for each.
+    pub fn is_kept(&self) -> bool {
+        let is_domain = |domain: &str| {
+            let is_odd = |c: char| c.is_whitespace() || c.is_control() || "@*".contains(c);
+            !domain.is_empty() && !domain.contains(is_odd)
+        };
+        match self.section.strip_prefix('@') {
+            None => true,
+            Some(domain) => is_domain(domain) && self.settings.flow().is_unattended(),
+        }
+    }
 }
 
 /// Whether a section is an account's.

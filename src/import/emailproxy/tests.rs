@@ -190,6 +190,35 @@ fn a_catch_all_counts_only_where_it_is_switched_on() {
 }
 
 #[test]
+fn a_domain_whose_mailboxes_the_application_opens_becomes_a_template() {
+    let app = format!("{ACCOUNT}oauth2_flow = client_credentials\nclient_secret = s3cret\n");
+    let on = "[emailproxy]\nallow_catch_all_accounts = True\n";
+    let import = import(&format!("{SERVER}{}{on}", app.replace("[alice@", "[@")));
+    let table = table(&import);
+    assert_eq!(table["account"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        table["account"][0]["address"].as_str(),
+        Some("*@example.com")
+    );
+    let notes: Vec<_> = said(&import, "[@example.com]")
+        .iter()
+        .map(|note| note.to_string())
+        .collect();
+    let notes = notes.join("\n");
+    assert!(
+        notes.contains("mailwicket password add NAME@example.com --stdin"),
+        "{notes}"
+    );
+    // What is no domain is no template either.
+    for section in ["[@]", "[@a@example.com]", "[@*.example.com]"] {
+        let odd = app.replace("[alice@example.com]", section);
+        let import = self::import(&format!("{SERVER}{odd}{on}"));
+        assert!(is_to_do(&import, section));
+        assert!(self::table(&import).get("account").is_none(), "{section}");
+    }
+}
+
+#[test]
 fn all_domains_at_once_are_left_to_a_person() {
     let all = ACCOUNT.replace("[alice@example.com]", "[@]");
     let import = import(&format!(

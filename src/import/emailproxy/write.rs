@@ -58,13 +58,19 @@ pub fn file(plan: &Plan<'_>, name: &str) -> Zeroizing<String> {
     }
     for mailbox in &plan.accounts {
         line(&mut text, "");
-        if mailbox.account.is_catch_all() {
+        if !mailbox.account.is_kept() {
+            let words = whole_domain(mailbox);
             line(
                 &mut text,
-                "# TO DO: accounts for whole domains are not in this version; write a table for each mailbox.",
+                &format!("# TO DO: {words}; write a table for each mailbox."),
+            );
+        } else if mailbox.account.is_catch_all() {
+            line(
+                &mut text,
+                "# Every mailbox of the domain that has a local password.",
             );
         }
-        let is_comment = mailbox.account.is_catch_all() || is_hindered(mailbox.provider);
+        let is_comment = !mailbox.account.is_kept() || is_hindered(mailbox.provider);
         table(&mut text, is_comment, |text| {
             account_table(text, mailbox, plan);
         });
@@ -243,6 +249,16 @@ fn listener_table(text: &mut String, listener: &Listener<'_>, plan: &Plan<'_>) {
             text,
             "# allow-plaintext-from = [\"192.168.1.20\"]  # for mail programs without TLS: their addresses or networks",
         );
+    }
+}
+
+/// Why a catch-all cannot be kept.
+pub fn whole_domain(mailbox: &Mailbox<'_>) -> &'static str {
+    match mailbox.account.settings.flow().is_unattended() {
+        true => "a whole domain is written as *@DOMAIN, and stands for that one",
+        false => {
+            "somebody has to sign in for each mailbox, so a whole domain cannot be opened at once"
+        }
     }
 }
 

@@ -135,12 +135,9 @@ impl Notifier {
 
 fn providers(sources: &Sources) -> Vec<Arc<Provider>> {
     let mut providers: Vec<Arc<Provider>> = Vec::new();
-    for account in &sources.accounts {
-        if providers
-            .iter()
-            .all(|known| known.name != account.provider.name)
-        {
-            providers.push(Arc::clone(&account.provider));
+    for provider in sources.roster.providers() {
+        if providers.iter().all(|known| known.name != provider.name) {
+            providers.push(Arc::clone(provider));
         }
     }
     providers

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::*;
-use crate::config::{Flow, Identity, SecretSource};
+use crate::config::{Flow, Identity, MaxUpstream, Roster, SecretSource, Template};
 use crate::oauth::response::Answer;
 use crate::oauth::testing::{Endpoint, Reply, provider};
 use crate::token::life::{Life, State};
@@ -787,7 +787,10 @@ async fn the_upkeep_after_a_reload_asks_with_the_new_secret_by_itself() {
     let stop = CancellationToken::new();
     let upkeep = |bench: &Bench, stop: &CancellationToken| {
         let tokens = bench.tokens.clone();
-        tokio::spawn(tokens.upkeep(vec![bench.account.clone()], stop.clone()))
+        tokio::spawn(tokens.upkeep(
+            Roster::new(vec![bench.account.clone()], Vec::new()),
+            stop.clone(),
+        ))
     };
     let former = upkeep(&bench, &stop);
     bench.asked(1).await;
@@ -830,12 +833,10 @@ async fn an_unreadable_vault_is_reported_and_not_overwritten() {
 async fn the_upkeep_renews_ahead_and_then_sleeps() {
     let bench = Bench::new(3400, Endpoint::replying(vec![good("new", "rt2")]).await).await;
     let stop = CancellationToken::new();
-    let upkeep = tokio::spawn(
-        bench
-            .tokens
-            .clone()
-            .upkeep(vec![bench.account.clone()], stop.clone()),
-    );
+    let upkeep = tokio::spawn(bench.tokens.clone().upkeep(
+        Roster::new(vec![bench.account.clone()], Vec::new()),
+        stop.clone(),
+    ));
     bench.asked(1).await;
     bench.tokens.settle().await;
     assert_eq!(bench.login().await.expect("token"), "new");
@@ -846,6 +847,44 @@ async fn the_upkeep_renews_ahead_and_then_sleeps() {
 }
 
 #[tokio::test]
+async fn the_upkeep_asks_for_those_mailboxes_of_a_template_that_have_a_password() {
+    let reply = Reply::json(200, r#"{"access_token":"app","expires_in":3600}"#);
+    let endpoint = Endpoint::replying(vec![reply]).await;
+    let account = account_at(&endpoint.url, ALICE, |provider| {
+        provider.flow = Flow::ClientCredentials;
+    });
+    let bench = Bench::without_grant(endpoint, account);
+    let (_, domain) = ALICE.rsplit_once('@').expect("an address");
+    let template = Template {
+        pattern: format!("*@{domain}"),
+        provider: bench.account.provider.clone(),
+        max_upstream: MaxUpstream::default(),
+    };
+    let roster = Roster::new(Vec::new(), vec![Arc::new(template)]);
+    let vault = &bench.tokens.inner.vault;
+    assert!(bench.tokens.mailboxes(&roster).is_empty());
+    let guard = vault.lock(Kind::Passwords, ALICE).expect("lock");
+    vault.write(&guard, b"a password").expect("written");
+    let stop = CancellationToken::new();
+    let upkeep = |stop: &CancellationToken| {
+        let tokens = bench.tokens.clone();
+        tokio::spawn(tokens.upkeep(roster.clone(), stop.clone()))
+    };
+    let former = upkeep(&stop);
+    bench.asked(1).await;
+    bench.tokens.settle().await;
+    stop.cancel();
+    former.await.expect("ended");
+    // A reload takes its token up like that of an account with a table of its own.
+    let stop = CancellationToken::new();
+    let present = upkeep(&stop);
+    assert_eq!(bench.login().await.expect("token"), "app");
+    assert_eq!(bench.endpoint.hits(), 1);
+    stop.cancel();
+    present.await.expect("ended");
+}
+
+#[tokio::test]
 async fn the_upkeep_retries_with_back_off_and_leaves_lost_consents_alone() {
     let bench = Bench::new(
         3400,
@@ -853,12 +892,10 @@ async fn the_upkeep_retries_with_back_off_and_leaves_lost_consents_alone() {
     )
     .await;
     let stop = CancellationToken::new();
-    let upkeep = tokio::spawn(
-        bench
-            .tokens
-            .clone()
-            .upkeep(vec![bench.account.clone()], stop.clone()),
-    );
+    let upkeep = tokio::spawn(bench.tokens.clone().upkeep(
+        Roster::new(vec![bench.account.clone()], Vec::new()),
+        stop.clone(),
+    ));
     bench.stands(1, State::Retrying).await;
     bench.stands(2, State::NeedsConsent).await;
     assert_eq!(bench.login().await.expect("token"), "old", "it lives on");
