@@ -88,6 +88,7 @@ async fn begin(
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let beginning = Beginning {
         session: session.number(),
+        ended: session.ended().clone(),
         origin: door.origin(host.unwrap_or_default()),
         id: name().map_err(|_| Fault::internal())?,
         authorization,
@@ -110,6 +111,8 @@ fn name() -> std::io::Result<String> {
 
 struct Beginning {
     session: u64,
+    /// Set when that session is over; what it began ends with it.
+    ended: CancellationToken,
     origin: String,
     id: String,
     authorization: Arc<Authorization>,
@@ -167,12 +170,14 @@ impl Beginning {
                 .unwrap_or(Timestamp::MAX),
         };
         let (id, authorization) = (self.id.clone(), Arc::clone(&self.authorization));
+        let ended = self.ended.clone();
         let given_up = self.remember(console, None, standing)?;
         let console = Arc::clone(console);
         tokio::spawn(async move {
             let granted = tokio::select! {
                 granted = authorization.finish_device(sign_in) => granted,
                 () = given_up.cancelled() => return,
+                () = ended.cancelled() => return,
                 () = console.stop.cancelled() => return,
             };
             conclude(&console, &id, &authorization, granted).await;
@@ -201,6 +206,7 @@ impl Beginning {
             back,
         };
         let (id, expected) = (self.id.clone(), sign_in.expected.clone());
+        let ended = self.ended.clone();
         let given_up = self.remember(console, Some(sign_in), standing)?;
         let Some(listener) = listener else {
             return Ok(());
@@ -210,6 +216,7 @@ impl Beginning {
             let code = tokio::select! {
                 code = listener.wait(expected, SIGN_IN_LIMIT) => code,
                 () = given_up.cancelled() => return,
+                () = ended.cancelled() => return,
                 () = console.stop.cancelled() => return,
             };
             if let Some(arrived) = console.sign_ins.returned(&id, code) {

@@ -719,6 +719,46 @@ async fn what_the_check_refuses_is_told_with_the_answers_but_the_secret_and_noth
 }
 
 #[tokio::test]
+async fn what_is_not_taken_up_is_not_left_in_the_file() {
+    let before = "state-dir = '.'\n";
+    let mut bench = Bench::with(before).await;
+    bench.held.wishes = reload::channel().1; // nobody takes anything up
+    let person = Person::at(&bench).await;
+    let answer = person.post("/add/account", &NEW).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        answer.text.contains("so it was left as it was"),
+        "{}",
+        answer.text
+    );
+    assert_eq!(file(&bench), before);
+    assert!(!bench.folder.path().join("other.secret").exists());
+}
+
+#[tokio::test]
+async fn a_code_for_another_device_is_of_no_use_after_the_session() {
+    let code = Reply::json(
+        200,
+        r#"{"device_code":"d","user_code":"ABCD","verification_uri":"https://id.example/","interval":1}"#,
+    );
+    let replies = vec![code.clone(), code, tokens_of(ALICE)];
+    let (bench, endpoint) = at_provider(replies, "").await;
+    let path = format!("{ALICES}/authorize");
+    let first = Person::at(&bench).await;
+    first.follow(&path, &[("way", "device")]).await;
+    first.post("/logout", &[]).await;
+    // Another one asks later, and hears; the first would have asked before.
+    let second = Person::at(&bench).await;
+    let (page, _) = second.follow(&path, &[("way", "device")]).await;
+    let id = page.strip_prefix("/sign-in/").expect("an id");
+    let live = format!("/live?page=sign-in&id={id}");
+    let cookie = [("cookie", second.cookie.as_str())];
+    let mut stream = bench.begin(Method::GET, &live, &cookie, "").await;
+    stream.until("is authorised").await;
+    assert_eq!(endpoint.hits(), 3, "two codes, and tokens for one");
+}
+
+#[tokio::test]
 async fn what_changes_anything_takes_no_form_from_elsewhere() {
     let (bench, endpoint) = at_provider(vec![tokens_of(ALICE)], "").await;
     let person = Person::at(&bench).await;
