@@ -149,10 +149,7 @@ fn change(
 fn fail(error: &EditError, global: &Global) -> Exit {
     global.say_error(error);
     match error {
-        EditError::Syntax
-        | EditError::NoAccount { .. }
-        | EditError::Entangled
-        | EditError::Load(_) => Exit::Usage,
         EditError::Changed { .. } | EditError::Write { .. } => Exit::Failed,
+        _ => Exit::Usage,
     }
 }

@@ -16,6 +16,7 @@
 mod account;
 mod add;
 mod assets;
+mod edits;
 mod events;
 pub mod gate;
 mod live;
@@ -166,6 +167,7 @@ fn pages() -> Router<Arc<Console>> {
         .merge(account::routes())
         .merge(add::routes())
         .merge(sign_in::routes())
+        .merge(edits::routes())
         .merge(live::routes())
         .merge(gate::routes())
         .fallback(page::not_found)

@@ -14,6 +14,9 @@ pub const NAVIGATION: &[(&str, &str)] = &[
     ("/", "Overview"),
     ("/add", "Add an account"),
     ("/events", "Recent events"),
+    ("/providers", "Providers"),
+    ("/listeners", "Listeners"),
+    ("/configuration", "Configuration"),
 ];
 
 /// A message at the head of the next page.

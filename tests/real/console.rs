@@ -24,7 +24,7 @@ pub fn link(wicket: &Wicket) -> String {
 }
 
 /// The address of a page beside the one that is open.
-fn beside(browser: &Browser, path: &str) -> String {
+pub fn beside(browser: &Browser, path: &str) -> String {
     let address = browser.address();
     let origin = address.split('/').take(3).collect::<Vec<_>>().join("/");
     format!("{origin}{path}")

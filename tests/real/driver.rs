@@ -133,8 +133,8 @@ impl Browser {
         self.command("POST", &format!("/element/{element}/click"), &json!({}));
     }
 
-    /// Writes into a field, in the place of what is in it.
-    pub fn write(&self, selector: &str, text: &str) {
+    /// Types a text in place of the one that is there.
+    pub fn fill(&self, selector: &str, text: &str) {
         let element = self.find(selector);
         self.command("POST", &format!("/element/{element}/clear"), &json!({}));
         let text = json!({ "text": text });

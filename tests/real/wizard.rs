@@ -44,7 +44,7 @@ fn a_person_comes_from_an_empty_configuration_to_a_message_that_a_mail_program_f
     // The address, then the provider.
     browser.click("nav a[href='/add']");
     is_for_everybody(&browser, "add");
-    browser.write("#address", account);
+    browser.fill("#address", account);
     browser.click("input[name=dns]");
     browser.click(&button("/add/guess"));
     browser.comes_to_see("main", "Its provider");
@@ -63,14 +63,14 @@ fn a_person_comes_from_an_empty_configuration_to_a_message_that_a_mail_program_f
         ("client-id", "native-public"),
         ("imap-host", &imap),
     ] {
-        browser.write(&format!("[id='{field}']"), text);
+        browser.fill(&format!("[id='{field}']"), text);
     }
     is_for_everybody(&browser, "add-provider");
     // The server for SMTP is missing: the page says so, and keeps the answers.
     let add = "form[method=post][action='/add/account'] button";
     browser.click(add);
     browser.comes_to_see(".flash.fault", "the provider's SMTP server");
-    browser.write("[id='smtp-host']", &smtp);
+    browser.fill("[id='smtp-host']", &smtp);
     browser.click(add);
     browser.comes_to_see("h1", account);
     browser.comes_to_see("main", "What is left to do");
