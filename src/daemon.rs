@@ -97,7 +97,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// Nothing to listen on.
-    #[error("the configuration has no [[listener]]; without one there is nothing to do")]
+    #[error(
+        "the configuration has no [[listener]], and the console is off; there is nothing to do"
+    )]
     NoListener,
 }
 
@@ -512,7 +514,8 @@ impl Open {
 
 impl House {
     fn build(config: Config, former: Option<&Self>, recent: &Recent) -> Result<Self, StartError> {
-        if config.listeners.is_empty() {
+        // With a console there is a way to the first one.
+        if config.listeners.is_empty() && config.console.is_none() {
             return Err(StartError::NoListener);
         }
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;

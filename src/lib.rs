@@ -48,6 +48,7 @@ pub mod source;
 pub mod stage;
 
 // The house around the path.
+pub mod authorize;
 pub mod cli;
 pub mod config;
 pub mod console;
@@ -58,5 +59,7 @@ pub mod doctor;
 pub mod import;
 pub mod observe;
 pub mod process;
+pub mod revoke;
+pub mod setup;
 pub mod signals;
 pub mod status;

@@ -90,17 +90,12 @@ pub struct ListenerLine {
 impl Sources {
     /// The state of everything now. Looks into the vault, so it may block for a moment.
     pub fn status(&self) -> Status {
-        let tokens = self.tokens.as_ref();
-        let accounts = tokens.map(|tokens| tokens.mailboxes(&self.roster));
+        let accounts = self
+            .tokens
+            .as_ref()
+            .map(|tokens| tokens.mailboxes(&self.roster));
         let accounts = accounts.unwrap_or_default();
-        let line = |account: &Arc<Account>| {
-            Some(AccountLine {
-                account: account.address.clone(),
-                provider: account.provider.name.clone(),
-                token: tokens?.status(account),
-                figures: self.figures(&account.address),
-            })
-        };
+        let line = |account: &Arc<Account>| self.account(account);
         Status {
             running: true,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -108,6 +103,16 @@ impl Sources {
             templates: self.templates(&accounts),
             listeners: self.listeners.iter().map(listener).collect(),
         }
+    }
+
+    /// How one account stands now. Looks into the vault as well.
+    pub fn account(&self, account: &Arc<Account>) -> Option<AccountLine> {
+        Some(AccountLine {
+            account: account.address.clone(),
+            provider: account.provider.name.clone(),
+            token: self.tokens.as_ref()?.status(account),
+            figures: self.figures(&account.address),
+        })
     }
 
     fn templates(&self, accounts: &[Arc<Account>]) -> Vec<TemplateLine> {

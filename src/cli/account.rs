@@ -1,13 +1,11 @@
 //! `mailwicket account`: the mailboxes of the configuration. The file is changed only when the result passes the check.
 
-mod mx;
 mod provider;
-
-use std::path::Path;
 
 use clap::Subcommand;
 
 use super::{Exit, Global, print, say};
+use crate::config::change::ChangeError;
 use crate::config::edit::{self, EditError, NewAccount};
 use crate::config::{self, Account, Template, WHOLE_DOMAIN};
 
@@ -130,32 +128,28 @@ fn whole(template: &Template) -> String {
     format!("{pattern}\t{}\t{pattern}", provider.name)
 }
 
-/// Edits the file: reads it, checks the outcome, and only then writes.
+/// Edits the file, and says what is wrong with it if it is not written.
 fn change(
     global: &Global,
     edit: impl FnOnce(&str) -> Result<String, EditError>,
 ) -> Result<(), Exit> {
     let path = global.path()?;
-    let old = config::read_text(&path).map_err(|error| global.refuse(&error))?;
-    let new = edit(&old).map_err(|error| fail(&error, &old, &path, global))?;
-    if let Err(exit) = global.check_text(&new, &path) {
-        say("nothing was written: the lines above are of the file as it would be");
-        return Err(exit);
+    match config::change::change(&path, &global.surroundings(), edit) {
+        Ok(_) => Ok(()),
+        Err(ChangeError::Load(error)) => Err(global.refuse(&error)),
+        Err(ChangeError::Edit(error)) => Err(fail(&error, global)),
+        Err(ChangeError::Unfit(problems)) => {
+            let exit = global.refuse(&problems.into());
+            say("nothing was written: the lines above are of the file as it would be");
+            Err(exit)
+        }
     }
-    edit::save(&path, &old, &new).map_err(|error| fail(&error, &old, &path, global))
 }
 
-fn fail(error: &EditError, text: &str, path: &Path, global: &Global) -> Exit {
+fn fail(error: &EditError, global: &Global) -> Exit {
+    global.say_error(error);
     match error {
-        // The check says where the syntax errors are.
-        EditError::Syntax => global.check_text(text, path).err().unwrap_or(Exit::Usage),
-        EditError::Changed { .. } | EditError::Write { .. } => {
-            global.say_error(error);
-            Exit::Failed
-        }
-        _ => {
-            global.say_error(error);
-            Exit::Usage
-        }
+        EditError::Changed { .. } | EditError::Write { .. } => Exit::Failed,
+        _ => Exit::Usage,
     }
 }

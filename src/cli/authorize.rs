@@ -3,31 +3,24 @@
 //! The sign-in URL is the only thing on stdout, on a line of its own; words go to stderr.
 
 pub(super) mod browser;
-mod check;
 mod device;
 mod password;
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::time::Duration;
 
 use clap::ValueEnum;
-use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 use url::Url;
 
 use super::{Exit, Global, say};
+use crate::authorize::{
+    self as library, Authorization, Granted, STORE_PATIENCE, Way, redirect_to_paste,
+};
 use crate::config::{Account, Config, Flow, NoSuchAccount};
-use crate::oauth::catalogue;
 use crate::oauth::redirect::{Expected, RedirectError, RedirectListener, SIGN_IN_LIMIT};
-use crate::oauth::response::Answer;
-use crate::oauth::{OAuth, OAuthError};
-use crate::tls::TlsError;
-use crate::token::grant::Grant;
-use crate::vault::{Guard, Kind, Vault, VaultError};
+use crate::vault::{Vault, VaultError};
 
-/// How long a grant that was just made waits for the right to be stored: a person would have to sign in again.
-const STORE_PATIENCE: Duration = Duration::from_secs(600);
 /// Octets of pasted lines that are tried together.
 const MAX_PASTE: usize = 64 * 1024;
 
@@ -69,12 +62,10 @@ pub enum Method {
 impl Method {
     /// The one that was asked for, or the one that the account's provider is set up for.
     fn of(args: &Args, account: &Account) -> Self {
-        let provider = &account.provider;
-        args.method.unwrap_or(match provider.flow {
-            Flow::DeviceCode => Self::Device,
-            // Nothing can be listened on there.
-            _ if provider.redirect_url.scheme() != "http" => Self::Paste,
-            _ => Self::Browser,
+        args.method.unwrap_or(match Way::of(account) {
+            Way::Browser => Self::Browser,
+            Way::Paste => Self::Paste,
+            Way::Device => Self::Device,
         })
     }
 }
@@ -85,12 +76,6 @@ pub enum AuthorizeError {
     /// No such account.
     #[error(transparent)]
     NoAccount(#[from] NoSuchAccount),
-    /// The provider's `ca-file` cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// What proves the application cannot be read.
-    #[error("{0}")]
-    Credential(String),
     /// There is a method, but nobody signs in.
     #[error(
         "provider {provider} has flow = \"{flow}\", in which nobody signs in by a browser or another device; leave --method out"
@@ -104,29 +89,12 @@ pub enum AuthorizeError {
     /// The password did not come.
     #[error("cannot read the mailbox's password: {0}")]
     Password(io::Error),
-    /// The provider gave no tokens.
-    #[error("{error}{}", on_a_new_line(error.remedy()))]
-    OAuth {
-        /// Why not.
-        #[from]
-        error: OAuthError,
-    },
-    /// The sign-in did not come to its end.
-    #[error("{error}{}", on_a_new_line(remedy_of(error)))]
-    Redirect {
-        /// Why not.
-        #[from]
-        error: RedirectError,
-    },
+    /// There was no sign-in, or no use of it.
+    #[error(transparent)]
+    Library(Box<library::AuthorizeError>),
     /// The input ended before the address was pasted.
     #[error("nothing was pasted")]
     NothingPasted,
-    /// What was granted is of no use; nothing was stored.
-    #[error("{0}; nothing was stored")]
-    Unfit(#[from] check::Unfit),
-    /// The vault did not take the grant.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
     /// The address could not be printed.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
@@ -134,26 +102,30 @@ pub enum AuthorizeError {
 
 impl AuthorizeError {
     /// The exit code that stands for it.
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::NoAccount(_) | Self::Tls(_) | Self::NoMethod { .. } => Exit::Usage,
+            Self::NoAccount(_) | Self::NoMethod { .. } => Exit::Usage,
+            Self::Library(error) if error.is_of_configuration() => Exit::Usage,
             _ => Exit::Failed,
         }
     }
 }
 
-fn on_a_new_line(words: &str) -> String {
-    if words.is_empty() {
-        String::new()
-    } else {
-        format!("\n{words}")
+impl From<library::AuthorizeError> for AuthorizeError {
+    fn from(error: library::AuthorizeError) -> Self {
+        Self::Library(Box::new(error))
     }
 }
 
-fn remedy_of(error: &RedirectError) -> &'static str {
-    match error {
-        RedirectError::Declined(answer) => catalogue::meaning(answer).remedy,
-        _ => "",
+impl From<RedirectError> for AuthorizeError {
+    fn from(error: RedirectError) -> Self {
+        library::AuthorizeError::from(error).into()
+    }
+}
+
+impl From<VaultError> for AuthorizeError {
+    fn from(error: VaultError) -> Self {
+        library::AuthorizeError::from(error).into()
     }
 }
 
@@ -254,9 +226,6 @@ pub async fn authorize(
     terminal: &mut Terminal<'_>,
 ) -> Result<(), AuthorizeError> {
     let account = config.account(&args.account)?;
-    // A record that cannot be replaced is better known before somebody signs in than after.
-    vault.read(Kind::Grant, &account.address)?;
-    let oauth = OAuth::new(account.provider.clone(), config.timeouts.token)?;
     let provider = &account.provider;
     let is_by_person = matches!(provider.flow, Flow::AuthorizationCode | Flow::DeviceCode);
     if args.method.is_some() && !is_by_person {
@@ -265,84 +234,72 @@ pub async fn authorize(
             flow: provider.flow.word(),
         });
     }
-    // What cannot be read is told before somebody has signed in for nothing.
-    let looked_at = provider.look_at_credentials();
-    looked_at.map_err(AuthorizeError::Credential)?;
+    let authorization = Authorization::new(account.clone(), vault.clone(), config.timeouts.token)?;
     if provider.flow.is_unattended() {
-        return application(&account, &oauth, vault, terminal).await;
+        return application(&authorization, terminal).await;
     }
-    let who = account.authorize_as.as_deref().unwrap_or(&account.address);
-    let method = Method::of(args, &account);
-    let (answer, sent) = match (provider.flow, method) {
-        (Flow::Password, _) => password::sign_in(&oauth, who, terminal).await?,
-        (_, Method::Device) => device::sign_in(&oauth, who, terminal).await?,
-        (_, method) => by_browser(method, &account, &oauth, who, terminal).await?,
+    let granted = match (provider.flow, Method::of(args, &account)) {
+        (Flow::Password, _) => password::sign_in(&authorization, terminal).await?,
+        (_, Method::Device) => device::sign_in(&authorization, terminal).await?,
+        (_, method) => by_browser(method, &authorization, terminal).await?,
     };
-    keep(&answer, sent, &account, vault, terminal).await
+    keep(granted, &authorization, terminal).await
 }
 
 /// A person signs in with a browser (RFC 6749 §4.1).
 async fn by_browser(
     method: Method,
-    account: &Account,
-    oauth: &OAuth,
-    who: &str,
+    authorization: &Authorization,
     terminal: &mut Terminal<'_>,
-) -> Result<(Answer, Timestamp), AuthorizeError> {
+) -> Result<Granted, AuthorizeError> {
+    let configured = &authorization.account().provider.redirect_url;
     let listener = match method {
         Method::Paste => None,
-        _ => Some(RedirectListener::bind(&account.provider.redirect_url).await?),
+        _ => Some(RedirectListener::bind(configured).await?),
     };
     let redirect = match &listener {
         Some(listener) => listener.url().clone(),
-        None => without_port_zero(&account.provider.redirect_url),
+        None => redirect_to_paste(configured),
     };
-    let sign_in = oauth.sign_in(&redirect, who).await?;
+    let sign_in = authorization.begin(&redirect).await?;
+    let who = authorization.who();
     terminal.say(&format!("Sign in as {who} at this address:"));
     terminal.print(sign_in.url.as_str())?;
     explain(&sign_in.url, listener.as_ref(), terminal);
 
     let code = wait(listener, &sign_in.expected, terminal).await?;
-    let sent = Timestamp::now();
-    Ok((oauth.exchange(sign_in, code).await?, sent))
+    Ok(authorization.finish(sign_in, code).await?)
 }
 
-/// Checks what was granted, and stores it if it is of use.
+/// Says what is doubtful, and keeps the rest.
 async fn keep(
-    answer: &Answer,
-    sent: Timestamp,
-    account: &Account,
-    vault: &Vault,
+    granted: Granted,
+    authorization: &Authorization,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), AuthorizeError> {
-    let checked = check::check(answer, account)?;
-    for warning in &checked.warnings {
+    for warning in &granted.warnings {
         terminal.say(&format!("warning: {warning}"));
     }
-    let grant = Grant::new(&account.provider, answer, sent).signed_in(checked.signed_in_as.clone());
-    store(vault, account, grant, terminal).await?;
-    let by = checked
-        .signed_in_as
-        .map(|name| format!(" by {name}"))
-        .unwrap_or_default();
-    terminal.say(&format!("{} is authorised{by}.", account.address));
+    let by = match &granted.signed_in_as {
+        Some(name) => format!(" by {name}"),
+        None => String::new(),
+    };
+    store(granted, authorization, terminal).await?;
+    let address = &authorization.account().address;
+    terminal.say(&format!("{address} is authorised{by}."));
     Ok(())
 }
 
 /// The application signs in by itself: nobody is needed, so this tries it and keeps the token.
 async fn application(
-    account: &Account,
-    oauth: &OAuth,
-    vault: &Vault,
+    authorization: &Authorization,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), AuthorizeError> {
-    let sent = Timestamp::now();
-    let answer = oauth.unattended(account).await?;
-    let grant = Grant::new(&account.provider, &answer, sent);
-    store(vault, account, grant, terminal).await?;
+    let granted = authorization.by_application().await?;
+    store(granted, authorization, terminal).await?;
     terminal.say(&format!(
         "The application signed in by itself; nobody has to. Whether it may open {0} is shown by: mailwicket doctor {0}",
-        account.address
+        authorization.account().address
     ));
     Ok(())
 }
@@ -368,16 +325,6 @@ fn explain(url: &Url, listener: Option<&RedirectListener>, terminal: &mut Termin
     terminal.say(&format!(
         "Waiting for the browser on this machine. From another one, forward the port (ssh -L {port}:127.0.0.1:{port} THIS-MACHINE){also}, or use --method paste."
     ));
-}
-
-/// A redirect URL for pasting needs no listener; "any free port" means none.
-fn without_port_zero(url: &Url) -> Url {
-    let mut url = url.clone();
-    if url.port() == Some(0) {
-        // Only URLs without a host refuse this, and the check of the configuration refuses those.
-        let _ = url.set_port(None);
-    }
-    url
 }
 
 /// Waits for the redirect, however it comes.
@@ -434,53 +381,22 @@ async fn pasted(
     Ok(None)
 }
 
-/// Puts the grant in the place of the former one, under the lock that the daemon's renewals take as well.
+/// Keeps the grant, and says so if that has to wait.
 async fn store(
-    vault: &Vault,
-    account: &Account,
-    grant: Grant,
+    granted: Granted,
+    authorization: &Authorization,
     terminal: &mut Terminal<'_>,
-) -> Result<(), VaultError> {
-    let guard = match lock(vault, account, Duration::ZERO).await {
-        Err(VaultError::Busy { path, holder, .. }) => {
+) -> Result<(), AuthorizeError> {
+    let on_busy = |error: &VaultError| {
+        if let VaultError::Busy { path, holder, .. } = error {
             terminal.say(&format!(
                 "The sign-in is done. Waiting up to {} minutes for {holder}, which holds {}, to store it. Do not end this command.",
                 STORE_PATIENCE.as_secs() / 60,
                 path.display()
             ));
-            lock(vault, account, STORE_PATIENCE).await
         }
-        outcome => outcome,
-    }?;
-    let (vault, address, provider) = (
-        vault.clone(),
-        account.address.clone(),
-        account.provider.clone(),
-    );
-    blocking(move || {
-        let former = vault.read(Kind::Grant, &address)?;
-        let former = former.and_then(|record| Grant::from_bytes(&record.bytes).ok());
-        let grant = match former.filter(|former| former.belongs_to(&provider)) {
-            Some(former) => grant.succeeding(&former),
-            None => grant,
-        };
-        vault.write(&guard, &grant.to_bytes()).map(drop)
-    })
-    .await
-}
-
-async fn lock(vault: &Vault, account: &Account, patience: Duration) -> Result<Guard, VaultError> {
-    let (vault, address) = (vault.clone(), account.address.clone());
-    blocking(move || vault.lock_within(Kind::Grant, &address, patience)).await
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
-) -> Result<T, VaultError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    };
+    Ok(authorization.keep(granted, on_busy).await?)
 }
 
 #[cfg(test)]

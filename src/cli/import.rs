@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{Exit, Global, new_file, print, say};
+use super::{Exit, Global, print, say};
 use crate::config::{self, Config};
 use crate::import::{Import, emailproxy};
+use crate::setup::new_file;
 
 /// The arguments of `import`.
 #[derive(Clone, Debug, clap::Args)]

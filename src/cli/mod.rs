@@ -10,7 +10,6 @@ pub mod demo;
 pub mod doctor;
 pub mod import;
 pub mod man;
-pub(crate) mod new_file;
 pub mod password;
 pub mod revoke;
 pub mod run;

@@ -3,11 +3,11 @@
 mod import;
 mod learn;
 mod list;
-mod values;
 
 use std::io::{self, Read, Write};
 
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice};
@@ -15,15 +15,12 @@ use zeroize::Zeroizing;
 
 use self::import::Import;
 use self::learn::Learn;
-use self::values::{expiry, network, now, protocol};
 use super::{Exit, Global};
 use crate::config::{Account, Config, NoSuchAccount};
+use crate::password::values::{PASSWORD_MAX, expiry, network, now, typed};
 use crate::password::{self, HashError, NamedError, NamedPassword};
 use crate::protocol::Protocol;
 use crate::vault::{Vault, VaultError};
-
-/// Octets of the longest password: it must fit into a line of every dialogue, also as base64.
-const PASSWORD_MAX: usize = 1024;
 
 /// Local passwords: what mail programs log in with.
 #[derive(Debug, Subcommand)]
@@ -277,16 +274,16 @@ fn read(input: &mut dyn Read) -> Result<SecretSlice<u8>, PasswordError> {
         .next()
         .unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    match line {
-        [] => Err(PasswordError::Input("the first line is empty")),
-        line if line.len() > PASSWORD_MAX => {
-            Err(PasswordError::Input("it is longer than 1024 octets"))
-        }
-        line if line.iter().any(|byte| matches!(byte, 0 | b'\r')) => {
-            Err(PasswordError::Input("it holds NUL or CR"))
-        }
-        line => Ok(line.to_vec().into()),
-    }
+    typed(line).map_err(PasswordError::Input)
+}
+
+pub(super) fn protocol() -> impl TypedValueParser<Value = Protocol> {
+    let words = Protocol::ALL.map(Protocol::word);
+    PossibleValuesParser::new(words).try_map(|word| {
+        let mut all = Protocol::ALL.into_iter();
+        all.find(|protocol| protocol.word() == word)
+            .ok_or("no protocol")
+    })
 }
 
 #[cfg(test)]

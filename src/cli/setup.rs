@@ -2,8 +2,6 @@
 //!
 //! Words go to stderr. Answers are lines of stdin, so that it works over ssh and from a pipe as well.
 
-mod answers;
-mod choice;
 mod questions;
 mod talk;
 
@@ -12,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 
-use super::new_file::{self, Readers};
 use super::{Exit, Global, perform_words, say};
 use crate::config::{Config, LoadError, Problems};
-use answers::{Answers, SecretPlace};
+use crate::setup::new_file::{self, Readers};
+use crate::setup::{Answers, SecretPlace};
 use talk::{Talk, TalkError};
 
 /// Where a daemon's configuration is usually, and where its state goes then.

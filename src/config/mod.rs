@@ -3,6 +3,7 @@
 //! The file belongs to its human. This module and its children read it; only `account add` and its like write to it, on request.
 
 mod certificate;
+pub mod change;
 mod check;
 mod credential;
 pub mod edit;

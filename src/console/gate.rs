@@ -23,8 +23,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use maud::{Markup, html};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
@@ -84,6 +84,11 @@ impl Door {
             scheme: "https",
             cookie: format!("__Host-mailwicket-{port}"),
         }
+    }
+
+    /// What the pages of somebody who calls us by this name come from.
+    pub fn origin(&self, host: &str) -> String {
+        format!("{}://{host}", self.scheme)
     }
 
     fn attributes(&self) -> &'static str {
@@ -270,6 +275,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Its number, by which what it began is known again.
+    pub fn number(&self) -> u64 {
+        self.pass.number
+    }
+
     /// The field that every form must have.
     pub fn csrf(&self) -> Markup {
         html! { input type="hidden" name=(CSRF) value=(self.pass.csrf.expose_secret()); }
@@ -323,6 +333,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Form<T> {
         let form = axum::extract::Form::from_request(request, &()).await;
         form.map(|form| Self(form.0)).map_err(|_| missing())
     }
+}
+
+/// A field that holds a secret: `#[serde(default, deserialize_with = "…::secret")]`.
+pub fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
+    String::deserialize(from).map(SecretString::from)
 }
 
 /// What the gate itself answers inside.

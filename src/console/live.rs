@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::gate::Session;
 use super::page::Fault;
-use super::{Console, events, overview};
+use super::{Console, account, events, overview, sign_in};
 
 /// Where the streams are.
 pub const PATH: &str = "/live";
@@ -43,6 +43,12 @@ enum View {
     Overview,
     Events {
         #[serde(default)]
+        account: String,
+    },
+    SignIn {
+        id: String,
+    },
+    Test {
         account: String,
     },
 }
@@ -121,6 +127,8 @@ impl Stream {
         let parts = match &self.view {
             View::Overview => overview::parts(&self.console).await,
             View::Events { account } => events::parts(&self.console, account),
+            View::SignIn { id } => sign_in::parts(&self.console, &self.session, id),
+            View::Test { account } => account::test::parts(&self.console, account),
         };
         for (id, html) in parts {
             if self.shown.get(id) != Some(&html) {

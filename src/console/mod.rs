@@ -9,8 +9,12 @@
 //!   what is shown up to date.
 //! * Every page is a file of its own with a `routes()`, merged in `pages` below and, if it is to be found, named in `page::NAVIGATION`.
 //!
-//! A page never shows a secret; there is no handler that reads one from the vault or the configuration.
+//! * An account is added in `add`, authorised in `sign_in`, and has its page in `account`.
+//!
+//! A page never shows a secret; there is no handler that reads one from the vault or the configuration. One shows what was just made up.
 
+mod account;
+mod add;
 mod assets;
 mod edits;
 mod events;
@@ -21,6 +25,7 @@ pub mod page;
 pub mod reload;
 pub mod server;
 mod sessions;
+mod sign_in;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -62,6 +67,10 @@ pub struct Console {
     sessions: Mutex<Sessions>,
     /// Where it can be reached, if it is served.
     at: Mutex<Option<Url>>,
+    /// Sign-ins at providers that were begun here.
+    sign_ins: sign_in::Ongoing,
+    /// The last test of each account.
+    tests: account::test::Tests,
     /// Places for pages that are kept up to date.
     streams: Arc<Semaphore>,
     /// Set when mailwicket stops.
@@ -82,6 +91,8 @@ impl Console {
             reload,
             sessions: Mutex::default(),
             at: Mutex::default(),
+            sign_ins: sign_in::Ongoing::default(),
+            tests: account::test::Tests::default(),
             streams: Arc::new(Semaphore::new(live::MOST_STREAMS)),
             stop,
         }
@@ -121,16 +132,20 @@ impl Console {
     /// # Errors
     /// If the system gives no randomness.
     pub fn link(&self) -> std::io::Result<Option<Url>> {
-        let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut url) = at.clone() else {
+        let Some(mut url) = self.own_address() else {
             return Ok(None);
         };
-        drop(at);
         let key = self.sessions().link(Instant::now())?;
         url.set_path(gate::OPEN);
         url.query_pairs_mut()
             .append_pair("key", key.expose_secret());
         Ok(Some(url))
+    }
+
+    /// Where it is served, if it is.
+    fn own_address(&self) -> Option<Url> {
+        let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        at.clone()
     }
 
     /// From now on it is served there, or nowhere.
@@ -149,6 +164,9 @@ fn pages() -> Router<Arc<Console>> {
     Router::new()
         .merge(overview::routes())
         .merge(events::routes())
+        .merge(account::routes())
+        .merge(add::routes())
+        .merge(sign_in::routes())
         .merge(edits::routes())
         .merge(live::routes())
         .merge(gate::routes())

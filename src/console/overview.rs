@@ -8,6 +8,7 @@ use axum::routing::get;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
+use super::account::path_of;
 use super::gate::Session;
 use super::live::{self, Part};
 use super::page::{self, Fault, Page};
@@ -100,7 +101,7 @@ fn summary(seen: &Seen) -> Markup {
     html! {
         p #summary .summary aria-live="polite" {
             @match (all, need) {
-                (0, _) => { "There is no account yet." }
+                (0, _) => { "There is no account yet. " a href="/add" { "Add the first" } }
                 (_, 0) => { (all) " " (accounts) ", and all is well." }
                 (_, 1) => { (all) " " (accounts) "; " strong { "1 needs somebody." } }
                 _ => { (all) " " (accounts) "; " strong { (need) " need somebody." } }
@@ -161,7 +162,7 @@ fn account(line: &AccountLine, seen: &Seen) -> Markup {
     html! {
         tr role="row" {
             th scope="row" role="rowheader" {
-                span.address { (account) }
+                a.address href=(path_of(account, "")) { (account) }
                 span.note { (provider) }
             }
             td role="cell" data-label="State" { (state(line, seen.now)) }
@@ -179,7 +180,7 @@ fn account(line: &AccountLine, seen: &Seen) -> Markup {
 }
 
 /// The state in a word, and why and what to do.
-fn state(line: &AccountLine, now: Timestamp) -> Markup {
+pub fn state(line: &AccountLine, now: Timestamp) -> Markup {
     let token = &line.token;
     let remedy = token.remedy.as_ref();
     let remedy = remedy.map(|remedy| remedy.replace("ACCOUNT", &line.account));
@@ -201,7 +202,7 @@ fn state(line: &AccountLine, now: Timestamp) -> Markup {
 }
 
 /// The access token's life as a bar: how much of it is over.
-fn life(token: &AccountStatus, now: Timestamp) -> Markup {
+pub fn life(token: &AccountStatus, now: Timestamp) -> Markup {
     let (Some(from), Some(until)) = (token.refreshed_at, token.expires_at) else {
         return html! { span.note { "none" } };
     };

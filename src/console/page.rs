@@ -12,6 +12,7 @@ use super::gate::Session;
 /// The pages that the navigation leads to.
 pub const NAVIGATION: &[(&str, &str)] = &[
     ("/", "Overview"),
+    ("/add", "Add an account"),
     ("/events", "Recent events"),
     ("/providers", "Providers"),
     ("/listeners", "Listeners"),

@@ -23,7 +23,7 @@ use tower_service::Service;
 use url::Url;
 
 use super::gate::{self, Door};
-use super::{Console, assets, pages};
+use super::{Console, assets, pages, sign_in};
 use crate::config::{CertificateName, RemoteConsole};
 use crate::tls::{LocalStream, Terms};
 
@@ -117,7 +117,12 @@ fn router(console: Arc<Console>) -> Router {
     let inside = pages().layer(from_fn_with_state(Arc::clone(&console), gate::enter));
     inside
         .route(gate::OPEN, axum::routing::get(gate::open))
+        .merge(sign_in::redirect::routes())
         .merge(assets::routes())
+        .layer(from_fn_with_state(
+            console.clone(),
+            sign_in::redirect::catch,
+        ))
         .layer(from_fn(gate::guard))
         .layer(from_fn(gate::dress))
         .with_state(console)

@@ -21,6 +21,8 @@ use crate::protocol::Protocol;
 use crate::stage::Stage;
 use crate::token::life::State;
 
+mod accounts;
+
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,6 +65,7 @@ impl Bench {
         Self::with(MARKED).await
     }
 
+    /// With this configuration.
     pub async fn with(text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (console, held) = console_of(folder.path(), text);
@@ -80,6 +83,14 @@ impl Bench {
             address,
             folder,
         }
+    }
+
+    /// The same; it takes the file up when a page wants it.
+    async fn reloading(text: &str) -> Self {
+        let mut bench = Self::with(text).await;
+        let path = bench.folder.path().join("mailwicket.toml");
+        bench.held.take_up(path);
+        bench
     }
 
     fn link(&self) -> Url {

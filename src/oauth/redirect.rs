@@ -135,6 +135,17 @@ impl Expected {
         }
     }
 
+    /// Reads the query of a request for the redirect URL.
+    ///
+    /// # Errors
+    /// [`RedirectError::Stray`] if it is not the end of this sign-in; the waiting goes on then.
+    pub fn read_query(&self, query: &str) -> Result<SecretString, RedirectError> {
+        match self.judge(query) {
+            Verdict::Ours(outcome) => outcome,
+            Verdict::Stray(reason) => Err(RedirectError::Stray(reason)),
+        }
+    }
+
     /// Reads the address that a person copied from the browser: line breaks, spaces, quotes and angle brackets are forgiven.
     pub fn read_pasted(&self, pasted: &str) -> Result<SecretString, RedirectError> {
         let text: String = pasted.split_whitespace().collect();
@@ -149,10 +160,7 @@ impl Expected {
         {
             return Err(RedirectError::Stray("its path is not that of redirect-url"));
         }
-        match self.judge(query) {
-            Verdict::Ours(outcome) => outcome,
-            Verdict::Stray(reason) => Err(RedirectError::Stray(reason)),
-        }
+        self.read_query(query)
     }
 }
 

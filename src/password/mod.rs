@@ -21,6 +21,7 @@ mod remembered;
 mod scheme;
 mod throttle;
 mod uses;
+pub mod values;
 mod workers;
 
 use std::net::IpAddr;

@@ -120,7 +120,7 @@ impl Browser {
     }
 
     /// What a person sees of an element; nothing if it is not there, or is replaced at this moment.
-    fn sees(&self, selector: &str) -> Option<String> {
+    pub fn sees(&self, selector: &str) -> Option<String> {
         let using = json!({ "using": "css selector", "value": selector });
         let found = self.try_command("POST", "/element", &using)?;
         let element = text(&found[ELEMENT]);

@@ -27,3 +27,4 @@ mod transparency;
 mod wait;
 mod wicket;
 mod wire;
+mod wizard;

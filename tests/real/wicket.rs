@@ -411,8 +411,36 @@ impl Wicket {
 
     // ---- life ----
 
+    /// A configuration without a provider, a listener or an account.
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let config = folder.path().join("mailwicket.toml");
+        let text = "# Everything is at its default but these.\nstate-dir = \"state\"\n\n[console]\nlisten = \"127.0.0.1:0\"\n";
+        fs::write(&config, text).expect("written");
+        Self {
+            config,
+            hosts: None,
+            folder,
+            daemon: None,
+            ports: BTreeMap::new(),
+        }
+    }
+
     /// Starts the daemon and waits until every listener is bound.
     pub fn start(&mut self) {
+        self.spawn();
+        self.ports = eventually("the listeners", || self.bound());
+    }
+
+    /// Starts the daemon and waits until its console is served.
+    pub fn start_console(&mut self) {
+        self.spawn();
+        eventually("the console", || {
+            self.words().contains("the console is open").then_some(())
+        });
+    }
+
+    fn spawn(&mut self) {
         let mut command = match &self.hosts {
             None => self.binary(),
             Some(hosts) => self.binary_with_hosts(hosts),
@@ -425,7 +453,6 @@ impl Wicket {
         let words = Arc::new(Mutex::new(String::new()));
         collect(process.stderr.take().expect("piped"), Arc::clone(&words));
         self.daemon = Some(Daemon { process, words });
-        self.ports = eventually("the listeners", || self.bound());
     }
 
     /// The same binary in a mount namespace where /etc/hosts is another file.

@@ -1,12 +1,7 @@
 //! Which provider of the configuration a new mailbox belongs to, when nobody said.
 
-use std::io;
-
-use super::mx;
-use crate::config::{Config, Guess, guess, guess_by_mx};
-
-/// Asks which hosts take a domain's mail, the preferred first.
-type Ask = fn(&str) -> io::Result<Vec<String>>;
+use crate::config::{Config, Guess};
+use crate::setup::{Ask, guessed, mx};
 
 /// The provider's name, if the address leaves one choice; else what to do, in words. The DNS is asked only if that is allowed.
 pub(super) fn of_address(address: &str, config: &Config, may_ask: bool) -> Result<String, String> {
@@ -14,7 +9,8 @@ pub(super) fn of_address(address: &str, config: &Config, may_ask: bool) -> Resul
 }
 
 fn by(address: &str, config: &Config, ask: Option<Ask>) -> Result<String, String> {
-    let preset = match guessed(address, ask)? {
+    let guess = guessed(address, ask).map_err(|words| format!("{words}; add --provider NAME"))?;
+    let preset = match guess {
         Some(Guess::Preset(preset, _)) => preset,
         Some(Guess::NoOAuth(words)) => return Err(format!("{address}: {words}")),
         None => {
@@ -55,19 +51,6 @@ fn by(address: &str, config: &Config, ask: Option<Ask>) -> Result<String, String
     }
 }
 
-/// What the address says, else the hosts that take its domain's mail.
-fn guessed(address: &str, ask: Option<Ask>) -> Result<Option<Guess>, String> {
-    let by_domain = guess(address);
-    let (None, Some(ask)) = (by_domain, ask) else {
-        return Ok(by_domain);
-    };
-    let domain = address.rsplit('@').next().unwrap_or_default();
-    let hosts = ask(domain).map_err(|error| {
-        format!("cannot find out who takes the mail of {domain}: {error}; add --provider NAME")
-    })?;
-    Ok(hosts.iter().find_map(|host| guess_by_mx(host)))
-}
-
 fn known<'n>(names: impl Iterator<Item = &'n str>) -> String {
     let names: Vec<_> = names.collect();
     match names[..] {
@@ -78,6 +61,7 @@ fn known<'n>(names: impl Iterator<Item = &'n str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::path::Path;
 
     use super::*;

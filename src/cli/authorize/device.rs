@@ -2,22 +2,20 @@
 //!
 //! Ctrl-C ends the command, as everywhere; nothing is stored then, and the code dies by itself.
 
-use jiff::Timestamp;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use url::Url;
 
 use super::{AuthorizeError, Terminal};
-use crate::oauth::OAuth;
-use crate::oauth::response::Answer;
+use crate::authorize::{Authorization, Granted};
 
-/// Lets `who` sign in on another device (RFC 8628).
+/// Lets somebody sign in on another device (RFC 8628).
 pub(super) async fn sign_in(
-    oauth: &OAuth,
-    who: &str,
+    authorization: &Authorization,
     terminal: &mut Terminal<'_>,
-) -> Result<(Answer, Timestamp), AuthorizeError> {
-    let sign_in = oauth.device_sign_in().await?;
+) -> Result<Granted, AuthorizeError> {
+    let sign_in = authorization.begin_device().await?;
+    let who = authorization.who();
     terminal.say(&format!(
         "Sign in as {who} on any device: open this address, and type the code below it."
     ));
@@ -31,7 +29,7 @@ pub(super) async fn sign_in(
     terminal.say(&format!(
         "Waiting up to {minutes} minutes for the end of the sign-in. Whoever gets this code from you could have your mail: give it to nobody."
     ));
-    Ok(oauth.device_answer(sign_in).await?)
+    Ok(authorization.finish_device(sign_in).await?)
 }
 
 /// The address as a QR code. Drawn with light on dark, as terminals usually are; telephones read the reverse as well.

@@ -2,23 +2,21 @@
 
 use std::io::{self, BufRead, IsTerminal};
 
-use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::{AuthorizeError, Terminal};
-use crate::oauth::OAuth;
-use crate::oauth::response::Answer;
+use crate::authorize::{Authorization, Granted};
 
 /// Octets of the longest password that is taken.
 const MAX_LEN: usize = 1024;
 
-/// Signs `who` in by password (RFC 6749 §4.3).
+/// Signs in by password (RFC 6749 §4.3).
 pub(super) async fn sign_in(
-    oauth: &OAuth,
-    who: &str,
+    authorization: &Authorization,
     terminal: &mut Terminal<'_>,
-) -> Result<(Answer, Timestamp), AuthorizeError> {
+) -> Result<Granted, AuthorizeError> {
+    let who = authorization.who();
     terminal.say(&format!(
         "The password of {who} at the provider (not a local one). It is sent to the provider once and not stored:"
     ));
@@ -27,8 +25,7 @@ pub(super) async fn sign_in(
         let error = io::Error::new(io::ErrorKind::UnexpectedEof, "it is empty");
         return Err(AuthorizeError::Password(error));
     }
-    let sent = Timestamp::now();
-    Ok((oauth.password(who, &password).await?, sent))
+    Ok(authorization.by_password(&password).await?)
 }
 
 /// From the terminal, without showing it, or the first line of the input.

@@ -11,7 +11,9 @@ use super::*;
 use crate::config::SecretSource;
 use crate::oauth::testing::{Endpoint, Reply};
 use crate::token::Tokens;
+use crate::token::grant::Grant;
 use crate::token::life::State;
+use crate::vault::Kind;
 
 const ALICE: &str = "alice@example.com";
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::values::now;
 use super::{PasswordError, Streams};
 use crate::config::{Account, Config};
+use crate::password::values::now;
 use crate::password::{self, NamedError, NamedPassword, Scheme, Unfit};
 use crate::vault::Vault;
 

@@ -4,10 +4,9 @@ use clap::Args;
 use ipnet::IpNet;
 use jiff::SignedDuration;
 
-use super::list::good_for;
-use super::values::{network, now, protocol, window};
-use super::{PasswordError, Streams};
+use super::{PasswordError, Streams, protocol};
 use crate::config::Account;
+use crate::password::values::{good_for, network, now, window};
 use crate::password::{self, Window};
 use crate::protocol::Protocol;
 use crate::vault::Vault;

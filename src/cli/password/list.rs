@@ -1,12 +1,11 @@
 //! `mailwicket password list`: names, what they are good for and when they were used; no hash.
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::{PasswordError, Streams};
 use crate::config::Account;
+use crate::password::values::good_for;
 use crate::password::{self, NamedPassword, Use, Window};
-use crate::protocol::Protocol;
 use crate::vault::Vault;
 
 /// What stands where a name would, of what is no password yet.
@@ -84,29 +83,12 @@ fn learning(window: &Window) -> String {
     )
 }
 
-/// Where a password is good, in words: `smtp from 192.0.2.0/24, 2001:db8::/32`.
-pub(super) fn good_for(protocol: Option<Protocol>, from: &[IpNet]) -> String {
-    let protocol = protocol.map_or("any protocol", Protocol::word);
-    let from: Vec<_> = from.iter().map(network).collect();
-    match from.as_slice() {
-        [] => format!("{protocol} from anywhere"),
-        from => format!("{protocol} from {}", from.join(", ")),
-    }
-}
-
-/// A network of one address is written as that address.
-fn network(net: &IpNet) -> String {
-    match net.prefix_len() == net.max_prefix_len() {
-        true => net.addr().to_string(),
-        false => net.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Printed, with_streams};
     use super::*;
     use crate::password::tests::Bench;
+    use crate::protocol::Protocol;
 
     fn listed(bench: &Bench) -> Printed {
         with_streams(b"", |streams| list(&bench.vault, &bench.alice, streams)).unwrap()

@@ -1,12 +1,11 @@
 //! The questions. Each is asked only where its answer is needed.
 
 use super::SetupError;
-use super::answers::{Answers, Served};
-use super::choice::{Choice, Way};
 use super::talk::{Talk, TalkError};
 use crate::config::preset::{Preset, Registration, Secret, Tenants};
 use crate::config::{Guess, guess};
 use crate::protocol::Protocol;
+use crate::setup::{Answers, Choice, Served, Way};
 
 /// All of them; what was answered before is the default.
 pub fn ask(talk: &mut Talk<'_>, answers: &mut Answers) -> Result<(), SetupError> {

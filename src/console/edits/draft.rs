@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::cli::new_file::{self, Readers};
 use crate::config::edit::{self, DiffLine, EditError, Proposal};
 use crate::config::read_text;
+use crate::setup::new_file::{self, Readers};
 
 /// How long a change waits to be saved, and can be taken back.
 const LIFE: Duration = Duration::from_secs(60 * 60);

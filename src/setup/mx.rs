@@ -21,7 +21,7 @@ const CLASS_IN: u16 = 1;
 ///
 /// # Errors
 /// If no resolver is known or none answers.
-pub(super) fn hosts(domain: &str) -> io::Result<Vec<String>> {
+pub fn hosts(domain: &str) -> io::Result<Vec<String>> {
     let mut outcome = Err(io::Error::other("no resolver of this system is known"));
     for resolver in resolvers() {
         outcome = ask(resolver, domain, PATIENCE);

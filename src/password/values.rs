@@ -1,12 +1,12 @@
-//! What the options of `password` mean: networks, protocols, and times as people write them.
+//! What people write about a password: networks and times, and what can be a password at all.
 
 use std::net::IpAddr;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretSlice;
 
 use crate::protocol::Protocol;
 
@@ -14,37 +14,77 @@ use crate::protocol::Protocol;
 const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// A network, or one address.
-pub(super) fn network(text: &str) -> Result<IpNet, String> {
+///
+/// # Errors
+/// In words, if it is neither.
+pub fn network(text: &str) -> Result<IpNet, String> {
     let net = text.parse::<IpNet>();
     let net = net.or_else(|_| text.parse::<IpAddr>().map(|at| at.to_canonical().into()));
     net.map(|net| net.trunc())
         .map_err(|_| "a network is wanted, as 192.0.2.0/24, or an address".into())
 }
 
-pub(super) fn protocol() -> impl TypedValueParser<Value = Protocol> {
-    let words = Protocol::ALL.map(Protocol::word);
-    PossibleValuesParser::new(words).try_map(|word| {
-        let mut all = Protocol::ALL.into_iter();
-        all.find(|protocol| protocol.word() == word)
-            .ok_or("no protocol")
-    })
-}
-
 /// When a password ends.
-pub(super) fn expiry(text: &str) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// In words, if it is no time, or one that is over.
+pub fn expiry(text: &str) -> Result<Timestamp, String> {
     expiry_after(text, now())
 }
 
 /// How long a window is open.
-pub(super) fn window(text: &str) -> Result<SignedDuration, String> {
+///
+/// # Errors
+/// In words, if it is no time, or longer than a day.
+pub fn window(text: &str) -> Result<SignedDuration, String> {
     let length = span(text).filter(|length| *length <= LONGEST_WINDOW);
     length.ok_or_else(|| "a time is wanted, as 10m or 1h, up to 24h".into())
 }
 
 /// To the second, as people read it.
-pub(super) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// Where a password is good, in words: `smtp from 192.0.2.0/24, 2001:db8::/32`.
+pub fn good_for(protocol: Option<Protocol>, from: &[IpNet]) -> String {
+    let protocol = protocol.map_or("any protocol", Protocol::word);
+    let from: Vec<_> = from.iter().map(written).collect();
+    match from.as_slice() {
+        [] => format!("{protocol} from anywhere"),
+        from => format!("{protocol} from {}", from.join(", ")),
+    }
+}
+
+/// A network of one address is written as that address.
+fn written(net: &IpNet) -> String {
+    match net.prefix_len() == net.max_prefix_len() {
+        true => net.addr().to_string(),
+        false => net.to_string(),
+    }
+}
+
+/// Octets of the longest password: it must fit into a line of every dialogue, also as base64.
+pub const PASSWORD_MAX: usize = 1024;
+
+/// What somebody typed as a password, if a mail program can present it.
+///
+/// # Errors
+/// In words, if none can.
+pub fn typed(octets: &[u8]) -> Result<SecretSlice<u8>, &'static str> {
+    match octets {
+        [] => Err("the first line is empty"),
+        octets if octets.len() > PASSWORD_MAX => Err("it is longer than 1024 octets"),
+        octets
+            if octets
+                .iter()
+                .any(|octet| matches!(octet, 0 | b'\r' | b'\n')) =>
+        {
+            Err("it holds NUL or CR")
+        }
+        octets => Ok(octets.to_vec().into()),
+    }
 }
 
 fn expiry_after(text: &str, now: Timestamp) -> Result<Timestamp, String> {

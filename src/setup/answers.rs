@@ -14,8 +14,12 @@ use crate::protocol::Protocol;
 pub struct Answers {
     /// The mailbox.
     pub address: String,
+    /// Who signs in at the provider, if it is not the mailbox itself.
+    pub authorize_as: Option<String>,
     /// Its provider.
     pub choice: Option<Choice>,
+    /// The name of the provider's table, if it is not that of the choice.
+    pub name: Option<String>,
     /// How tokens are got.
     pub way: Way,
     /// Microsoft's directory.
@@ -28,6 +32,8 @@ pub struct Answers {
     pub permission_url: Option<String>,
     /// See there.
     pub token_url: Option<String>,
+    /// The CA of another provider's servers, if it is one of its own.
+    pub ca_file: Option<String>,
     /// Its scopes.
     pub scopes: Vec<String>,
     /// The registration.
@@ -46,8 +52,11 @@ pub struct Answers {
 
 /// A protocol that is served.
 pub struct Served {
+    /// What mail programs speak.
     pub protocol: Protocol,
+    /// The port for it here.
     pub port: u16,
+    /// The server of a provider that is not known by name: `HOST` or `HOST:PORT`.
     pub host: Option<String>,
 }
 
@@ -64,8 +73,9 @@ pub enum SecretPlace<'p> {
 
 impl Answers {
     /// The name of the provider's table.
-    pub fn provider(&self) -> &'static str {
-        self.choice.unwrap_or(Choice::Other).word()
+    pub fn provider(&self) -> &str {
+        let usual = self.choice.unwrap_or(Choice::Other).word();
+        self.name.as_deref().unwrap_or(usual)
     }
 
     /// The configuration, with comments.
@@ -83,17 +93,39 @@ impl Answers {
             key(&mut text, "state-dir", folder);
         }
         self.provider_table(&mut text, place);
+        self.listeners_and_account(&mut text);
+        text
+    }
+
+    /// What is added to a configuration that has no such provider.
+    pub fn addition(&self, place: SecretPlace<'_>) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(16 * 1024));
+        self.provider_table(&mut text, place);
+        self.listeners_and_account(&mut text);
+        text
+    }
+
+    /// What is added to a configuration that has the provider.
+    pub fn addition_to_known(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::default();
+        self.listeners_and_account(&mut text);
+        text
+    }
+
+    fn listeners_and_account(&self, text: &mut String) {
         for served in &self.listeners {
-            self.listener(&mut text, served);
+            self.listener(text, served);
         }
         line(
-            &mut text,
+            text,
             "\n# The mailbox. Mail programs log in with its address and a local password (mailwicket password add).",
         );
-        line(&mut text, "[[account]]");
-        key(&mut text, "address", &self.address);
-        key(&mut text, "provider", self.provider());
-        text
+        line(text, "[[account]]");
+        key(text, "address", &self.address);
+        key(text, "provider", self.provider());
+        if let Some(name) = &self.authorize_as {
+            key(text, "authorize-as", name);
+        }
     }
 
     fn provider_table(&self, text: &mut String, place: SecretPlace<'_>) {
@@ -162,11 +194,12 @@ impl Answers {
         }
         for served in &self.listeners {
             if let Some(host) = &served.host {
-                line(
-                    text,
-                    &format!("{} = {{ host = {} }}", served.protocol.word(), quoted(host)),
-                );
+                let server = server(host);
+                line(text, &format!("{} = {server}", served.protocol.word()));
             }
+        }
+        if let Some(file) = &self.ca_file {
+            key(text, "ca-file", file);
         }
     }
 
@@ -208,6 +241,16 @@ impl Answers {
                 &format!("client-secret = {{ file = {} }}", quoted(file)),
             ),
         }
+    }
+}
+
+/// `HOST` or `HOST:PORT` as the file has it.
+fn server(answer: &str) -> String {
+    let parts = answer.rsplit_once(':');
+    let parts = parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    match parts.filter(|(host, _)| !host.contains(':')) {
+        Some((host, port)) => format!("{{ host = {}, port = {port} }}", quoted(host)),
+        None => format!("{{ host = {} }}", quoted(answer)),
     }
 }
 

@@ -1,0 +1,207 @@
+//! The way back from the provider.
+//!
+//! The browser comes from another site, so it leaves our strict cookie out: nobody is logged in here. What decides is the `state`, which
+//! only the session that began the sign-in and the provider have seen; it is good once, for ten minutes, while that session is open. Even
+//! who knew it could only bring a code, whose tokens are taken if the right person signed in ([`crate::authorize::check`]). So the page
+//! that is shown here names no account and no outcome. It begins a way of its own, from a page of ours, and there the cookie comes along.
+//!
+//! Providers that compare the path of a redirect want the registered one, which is `/` as a rule; so every path is looked at, and
+//! the query decides whether it is a redirect.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Extension;
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::REFRESH;
+use http::{HeaderValue, Method, StatusCode};
+use maud::html;
+use url::{Host, Url, form_urlencoded};
+
+use super::super::gate::Door;
+use super::super::page::{self, Fault};
+use super::super::{Console, sign_in};
+use super::ongoing::Arrived;
+use crate::authorize::redirect_to_paste;
+use crate::oauth::redirect::RedirectError;
+
+/// Where a page of ours is that leads on to a sign-in's own.
+const BRIDGE: &str = "/signed-in/";
+
+/// What everybody may have.
+pub fn routes() -> Router<Arc<Console>> {
+    Router::new().route(&format!("{BRIDGE}{{id}}"), get(bridge))
+}
+
+/// How a sign-in comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// To the console's own address.
+    Here(Url),
+    /// To another port of this machine, which is listened on for it.
+    Elsewhere(Url),
+    /// Not by itself: the address that the browser ends at is pasted.
+    Pasted(Url),
+}
+
+impl Return {
+    /// As the configured `redirect-url` has it, for a console at `own`. Where the port is free, it is the console's: it is forwarded with
+    /// the console where that is, and no other has to be. Host and path stay, because they are what providers compare.
+    pub fn of(configured: &Url, own: Option<&Url>) -> Self {
+        if configured.scheme() != "http" {
+            return Self::Pasted(redirect_to_paste(configured));
+        }
+        let Some(own) = own.filter(|own| leads_to(configured, own)) else {
+            return Self::Elsewhere(configured.clone());
+        };
+        let mut here = configured.clone();
+        // Only URLs without a host refuse a port, and this has one.
+        let _ = here.set_port(own.port());
+        match configured.port() {
+            None | Some(0) => Self::Here(here),
+            port if port == own.port() => Self::Here(here),
+            _ => Self::Elsewhere(configured.clone()),
+        }
+    }
+}
+
+/// Whether somebody at the host of `url`, which is loopback, finds what listens at `own`. Where TLS is spoken, no.
+fn leads_to(url: &Url, own: &Url) -> bool {
+    own.scheme() == "http"
+        && match url.host() {
+            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+            host => host == own.host(),
+        }
+}
+
+/// Takes redirects out of the requests, in front of the gate.
+pub async fn catch(
+    State(console): State<Arc<Console>>,
+    Extension(door): Extension<Arc<Door>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (path, query) = (
+        request.uri().path(),
+        request.uri().query().unwrap_or_default(),
+    );
+    if request.method() != Method::GET || !is_redirect(query) {
+        return next.run(request).await;
+    }
+    let arrived = console.sign_ins.redirected(path, query);
+    let is_open = |arrived: &Arrived| console.sessions().is_open(arrived.session, Instant::now());
+    match arrived {
+        Some(arrived) if is_open(&arrived) => {
+            let host = request.headers().get(http::header::HOST);
+            let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let page = received(&arrived, &door.origin(host));
+            sign_in::end(&console, arrived);
+            page
+        }
+        Some(arrived) => {
+            let over = RedirectError::Stray("the session that began it is over");
+            sign_in::fail(&console, &arrived.id, &over.into());
+            stray()
+        }
+        None => stray(),
+    }
+}
+
+/// RFC 6749 §4.1.2: a state, and a code or an error. No page of ours has such a query.
+fn is_redirect(query: &str) -> bool {
+    let has = |wanted: &str| {
+        let mut names = form_urlencoded::parse(query.as_bytes());
+        names.any(|(name, _)| name == wanted)
+    };
+    has("state") && (has("code") || has("error"))
+}
+
+/// Back to where the person uses the console: another name of this machine has other cookies, and a way from one to the other counts as
+/// one from another site.
+fn received(arrived: &Arrived, here: &str) -> Response {
+    let on = match here.eq_ignore_ascii_case(&arrived.origin) {
+        true => format!("{}{}", super::PATH, arrived.id),
+        false => format!("{}{BRIDGE}{}", arrived.origin, arrived.id),
+    };
+    lead("Sign-in received", &on)
+}
+
+fn lead(title: &str, to: &str) -> Response {
+    let content = html! {
+        p { "mailwicket looks at what the provider granted." }
+        p { a href=(to) { "On to the result" } }
+    };
+    let mut response = page::plain(StatusCode::OK, title, &content);
+    if let Ok(to) = HeaderValue::from_str(&format!("0; url={to}")) {
+        response.headers_mut().insert(REFRESH, to);
+    }
+    response
+}
+
+fn stray() -> Response {
+    let content = html! {
+        p {
+            "This sign-in was received already, was begun again in another tab, or took too long. Nothing was done with it. You may close "
+            "this page."
+        }
+        p { a href="/" { "Back to the console" } }
+    };
+    page::plain(StatusCode::BAD_REQUEST, "This sign-in is over", &content)
+}
+
+/// From our page under this name to the sign-in's own; it shows nothing.
+async fn bridge(Path(id): Path<String>) -> Response {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    match id.len() <= 64 && id.chars().all(is_name) {
+        true => lead("Sign-in received", &format!("{}{id}", super::PATH)),
+        false => Fault::not_found().into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_in_comes_back_to_the_console_where_the_provider_lets_it() {
+        let url = |text: &str| Url::parse(text).expect("a URL");
+        let own = url("http://127.0.0.1:8047/");
+        let here = |text| Return::Here(url(text));
+        for (configured, comes_back) in [
+            ("http://localhost", here("http://localhost:8047/")),
+            ("http://127.0.0.1/", here("http://127.0.0.1:8047/")),
+            ("http://localhost:0/a", here("http://localhost:8047/a")),
+            ("http://localhost:8047/b", here("http://localhost:8047/b")),
+            (
+                "http://localhost:8048/",
+                Return::Elsewhere(url("http://localhost:8048/")),
+            ),
+            ("http://[::1]/", Return::Elsewhere(url("http://[::1]/"))),
+            (
+                "https://127.0.0.1",
+                Return::Pasted(url("https://127.0.0.1/")),
+            ),
+        ] {
+            assert_eq!(Return::of(&url(configured), Some(&own)), comes_back);
+        }
+        let secured = url("https://mail.example:8047/");
+        let elsewhere = Return::Elsewhere(url("http://localhost/"));
+        assert_eq!(
+            Return::of(&url("http://localhost"), Some(&secured)),
+            elsewhere
+        );
+    }
+
+    #[test]
+    fn only_the_query_of_a_redirect_is_one() {
+        assert!(is_redirect("code=a&state=b"));
+        assert!(is_redirect("state=b&error=access_denied&iss=x"));
+        for other in ["", "state=b", "code=a", "account=a%26state=b%26code=c"] {
+            assert!(!is_redirect(other), "{other}");
+        }
+    }
+}
