@@ -127,11 +127,14 @@ impl Sources {
     }
 
     fn figures(&self, account: &str) -> AccountFigures {
-        let counters = self
-            .listeners
-            .iter()
-            .map(|(_, _, counters)| counters.account(account));
-        counters.fold(AccountFigures::default(), AccountFigures::plus)
+        let of = |protocol: Protocol| {
+            let speaking = self.listeners.iter();
+            let speaking = speaking.filter(|(listener, ..)| listener.protocol == protocol);
+            let figures = speaking.map(|(_, _, counters)| counters.account(account));
+            figures.fold(AccountFigures::default(), AccountFigures::plus)
+        };
+        let each = Protocol::ALL.into_iter().map(of);
+        each.fold(AccountFigures::default(), AccountFigures::beside)
     }
 }
 

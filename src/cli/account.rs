@@ -149,13 +149,13 @@ fn fail(error: &EditError, text: &str, path: &Path, global: &Global) -> Exit {
     match error {
         // The check says where the syntax errors are.
         EditError::Syntax => global.check_text(text, path).err().unwrap_or(Exit::Usage),
-        EditError::NoAccount { .. } | EditError::Entangled | EditError::Load(_) => {
-            global.say_error(error);
-            Exit::Usage
-        }
         EditError::Changed { .. } | EditError::Write { .. } => {
             global.say_error(error);
             Exit::Failed
+        }
+        _ => {
+            global.say_error(error);
+            Exit::Usage
         }
     }
 }

@@ -10,7 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod import;
 pub mod man;
-mod new_file;
+pub(crate) mod new_file;
 pub mod password;
 pub mod revoke;
 pub mod run;

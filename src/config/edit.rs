@@ -11,6 +11,17 @@ use toml_edit::{Array, Document, DocumentMut, InlineTable, Item, Table, Value};
 
 use super::{LoadError, read_text};
 
+mod change;
+mod diff;
+mod key;
+mod list;
+mod proposal;
+mod table;
+
+pub use self::change::{Edit, Place, value_at};
+pub use self::diff::{DiffLine, Sign, masked_lines};
+pub use self::proposal::{Proposal, Remark, digest, propose};
+
 /// What `account add` writes; the rest of an account's keys is added by hand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewAccount {
@@ -43,6 +54,26 @@ pub enum EditError {
         "the accounts are written in a way that cannot be changed here without touching other parts; edit the file by hand"
     )]
     Entangled,
+    /// There is no such provider or listener.
+    #[error("there is no {place} in the file")]
+    NoPlace {
+        /// What was looked for.
+        place: Place,
+    },
+    /// There is one already.
+    #[error("there is a provider `{name}` already; take another name")]
+    Taken {
+        /// The name that was given.
+        name: String,
+    },
+    /// A key or table is written in a way that cannot be edited safely.
+    #[error(
+        "`{key}` is written in a way that cannot be changed here without touching other parts of the file; edit it by hand"
+    )]
+    Knotted {
+        /// The key, with the names of its tables.
+        key: String,
+    },
     /// Somebody else changed the file in the meantime.
     #[error("{} was changed by somebody else in the meantime; try again", path.display())]
     Changed {
@@ -203,8 +234,12 @@ fn edit_array(text: &str, edit: impl FnOnce(&mut Array)) -> Result<String, EditE
 }
 
 fn insert(text: &str, at: usize, account: &NewAccount) -> String {
+    insert_block(text, at, block(account))
+}
+
+/// The text with a table more, an empty line apart from what is before it.
+fn insert_block(text: &str, at: usize, mut block: String) -> String {
     let (before, after) = text.split_at(at);
-    let mut block = block(account);
     if !before.is_empty() {
         block.insert_str(0, if before.ends_with('\n') { "\n" } else { "\n\n" });
     }
@@ -299,7 +334,11 @@ pub fn save(path: &Path, old: &str, new: &str) -> Result<(), EditError> {
     replace(&target, new).map_err(fail)
 }
 
-fn replace(target: &Path, text: &str) -> io::Result<()> {
+/// Replaces a file, which is no link: whole or not at all, with the same owner and mode.
+///
+/// # Errors
+/// What the system says; the file is as it was then.
+pub fn replace(target: &Path, text: &str) -> io::Result<()> {
     let folder = target.parent().unwrap_or(Path::new("/")); // a canonical path of a file has a parent
     let metadata = fs::metadata(target)?;
     let mut file = tempfile::Builder::new()
@@ -340,6 +379,10 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "edit/tests.rs"]
+mod of_tables;
 
 #[cfg(test)]
 mod tests {

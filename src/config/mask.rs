@@ -9,13 +9,8 @@ use toml::de::{DeTable, DeValue};
 ///
 /// `broken`: the text has syntax errors, so the document may lack some of it, and lines are judged by their words as well.
 pub fn mask(text: &str, document: &DeTable<'_>, broken: bool) -> String {
-    let mut spans = Vec::new();
-    collect(document, &mut spans);
-    if broken {
-        suspicious_lines(text, &mut spans);
-    }
     let mut bytes = text.as_bytes().to_vec();
-    for span in spans {
+    for span in secrets(text, document, broken) {
         // Quotes and brackets stay, so that a missing one can be seen.
         for byte in bytes.get_mut(span).into_iter().flatten() {
             if !b"\r\n\"'[]".contains(byte) {
@@ -25,6 +20,16 @@ pub fn mask(text: &str, document: &DeTable<'_>, broken: bool) -> String {
     }
     // Spans begin and end between characters, and ASCII replaces whole characters: the result is UTF-8. Were it not, nothing is shown.
     String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Where the secrets of a text are; places may overlap.
+pub fn secrets(text: &str, document: &DeTable<'_>, broken: bool) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    collect(document, &mut spans);
+    if broken {
+        suspicious_lines(text, &mut spans);
+    }
+    spans
 }
 
 fn collect(table: &DeTable<'_>, spans: &mut Vec<Range<usize>>) {

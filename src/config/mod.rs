@@ -10,6 +10,7 @@ pub mod egress;
 mod mask;
 pub mod preset;
 mod problem;
+mod program;
 mod roster;
 mod secret;
 pub mod senders;
@@ -33,11 +34,12 @@ use toml::de::DeTable;
 use url::Url;
 
 pub use self::certificate::{CertificateError, ClientCertificate, KeyPair, SigningAlgorithm};
-pub use self::check::{LEVEL_HINT, MOST_SESSIONS, is_log_level};
+pub use self::check::{LEVEL_HINT, MOST_SESSIONS, is_log_level, webhook_fault};
 pub use self::egress::Egress;
 pub use self::preset::Preset;
 pub use self::preset::guess::{Guess, guess, guess_by_mx};
 pub use self::problem::{Problem, Problems};
+pub use self::program::{Hidden, Program};
 pub use self::roster::{Roster, Template, WHOLE_DOMAIN};
 pub use self::secret::SecretError;
 pub use self::senders::Senders;
@@ -639,7 +641,7 @@ pub enum SecretSource {
     /// A systemd credential (`$CREDENTIALS_DIRECTORY/NAME`).
     Credential(String),
     /// The first line that a command prints; no shell is involved.
-    Command(Vec<String>),
+    Command(Program),
 }
 
 /// How long each stage may take.
@@ -714,8 +716,8 @@ impl Default for Limits {
 /// How people are told what they have to know; the log has it in any case.
 #[derive(Clone, Debug, Default)]
 pub struct Notify {
-    /// A program and its arguments; it reads a JSON object on its standard input.
-    pub command: Option<Vec<String>>,
+    /// A program that reads a JSON object on its standard input.
+    pub command: Option<Program>,
     /// Where the same object is sent by HTTP POST.
     pub webhook: Option<SecretSource>,
     /// The way out for the webhook, which is the environment's.

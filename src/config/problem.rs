@@ -78,11 +78,19 @@ impl Problems {
         } else {
             Renderer::plain()
         };
-        let lines = Lines::of(&self.text);
-        let blocks: Vec<_> = (self.list.iter())
-            .map(|problem| self.block(problem, &lines, &renderer))
-            .collect();
+        let blocks: Vec<_> = self.blocks(renderer).map(|(_, block)| block).collect();
         blocks.join("\n\n")
+    }
+
+    /// Each problem with how it is shown, without colours.
+    pub fn each(&self) -> impl Iterator<Item = (&Problem, String)> {
+        self.blocks(Renderer::plain())
+    }
+
+    fn blocks(&self, renderer: Renderer) -> impl Iterator<Item = (&Problem, String)> {
+        let lines = Lines::of(&self.text);
+        let show = move |problem| (problem, self.block(problem, &lines, &renderer));
+        self.list.iter().map(show)
     }
 
     fn block(&self, problem: &Problem, lines: &Lines<'_>, renderer: &Renderer) -> String {

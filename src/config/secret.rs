@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::SecretSource;
+use super::{Program, SecretSource};
 
 /// How long a command may take: long enough for a vault on the network, short enough for a login that waits for it.
 const COMMAND_TIME: Duration = Duration::from_secs(10);
@@ -130,7 +130,7 @@ impl SecretSource {
             Self::File(path) => from_file(path, part, true),
             Self::Env(name) => from_env(name, part),
             Self::Credential(name) => from_credential(name, part),
-            Self::Command(words) => from_command(words, part, COMMAND_TIME),
+            Self::Command(program) => from_command(program, part, COMMAND_TIME),
         }
     }
 }
@@ -197,12 +197,10 @@ fn from_credential(name: &str, part: Part) -> Result<SecretString, SecretError> 
     from_file(&Path::new(&folder).join(name), part, false) // systemd guards the folder
 }
 
-fn from_command(words: &[String], part: Part, time: Duration) -> Result<SecretString, SecretError> {
-    let (program, arguments) = words
-        .split_first()
-        .map_or(("", words), |(p, a)| (p.as_str(), a));
-    let mut child = Command::new(program)
-        .args(arguments)
+fn from_command(words: &Program, part: Part, time: Duration) -> Result<SecretString, SecretError> {
+    let program = words.name();
+    let mut child = words
+        .command()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null()) // it may repeat the secret
@@ -291,7 +289,7 @@ mod tests {
 
     fn command(words: &[&str], time: Duration) -> Result<SecretString, SecretError> {
         let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
-        from_command(&words, Part::Line, time)
+        from_command(&words.into(), Part::Line, time)
     }
 
     fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, SecretSource) {

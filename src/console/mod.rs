@@ -7,11 +7,12 @@
 //! * `sessions` knows links and sessions, without clock or HTTP.
 //! * `page` has the frame of every page: navigation, forms, messages, errors. `assets` are its style and script. `live` keeps
 //!   what is shown up to date.
-//! * Every page is a file of its own with a `routes()`, merged in [`pages`] and, if it is to be found, named in `page::NAVIGATION`.
+//! * Every page is a file of its own with a `routes()`, merged in `pages` below and, if it is to be found, named in `page::NAVIGATION`.
 //!
 //! A page never shows a secret; there is no handler that reads one from the vault or the configuration.
 
 mod assets;
+mod edits;
 mod events;
 pub mod gate;
 mod live;
@@ -148,6 +149,7 @@ fn pages() -> Router<Arc<Console>> {
     Router::new()
         .merge(overview::routes())
         .merge(events::routes())
+        .merge(edits::routes())
         .merge(live::routes())
         .merge(gate::routes())
         .fallback(page::not_found)

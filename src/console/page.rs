@@ -10,7 +10,13 @@ use super::assets;
 use super::gate::Session;
 
 /// The pages that the navigation leads to.
-pub const NAVIGATION: &[(&str, &str)] = &[("/", "Overview"), ("/events", "Recent events")];
+pub const NAVIGATION: &[(&str, &str)] = &[
+    ("/", "Overview"),
+    ("/events", "Recent events"),
+    ("/providers", "Providers"),
+    ("/listeners", "Listeners"),
+    ("/configuration", "Configuration"),
+];
 
 /// A message at the head of the next page.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -51,17 +51,21 @@ webhook = "https://hooks.example/MARK-webhook"
 "#;
 
 /// A served console, and its files.
-struct Bench {
-    console: Arc<Console>,
-    held: Held,
-    address: SocketAddr,
-    _folder: TempDir,
+pub(super) struct Bench {
+    pub console: Arc<Console>,
+    pub held: Held,
+    pub address: SocketAddr,
+    pub folder: TempDir,
 }
 
 impl Bench {
     async fn open() -> Self {
+        Self::with(MARKED).await
+    }
+
+    pub async fn with(text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (console, held) = console_of(folder.path(), MARKED);
+        let (console, held) = console_of(folder.path(), text);
         let console = Arc::new(console);
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = socket.local_addr().expect("bound");
@@ -74,7 +78,7 @@ impl Bench {
             console,
             held,
             address,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -111,12 +115,12 @@ impl Bench {
         }
     }
 
-    async fn get(&self, path: &str, cookie: &str) -> Answer {
+    pub async fn get(&self, path: &str, cookie: &str) -> Answer {
         self.ask(Method::GET, path, &[("cookie", cookie)], "").await
     }
 
     /// The cookie of a new session.
-    async fn sign_in(&self) -> String {
+    pub async fn sign_in(&self) -> String {
         let link = self.link();
         let answer = self.get(&path_of(&link), "").await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
@@ -124,13 +128,24 @@ impl Bench {
     }
 
     /// The word of the session that forms have to carry.
-    async fn csrf(&self, cookie: &str) -> String {
+    pub async fn csrf(&self, cookie: &str) -> String {
         let page = self.get("/", cookie).await.text;
         let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
         rest.split('"').next().expect("a value").to_owned()
     }
 
     async fn log_out(&self, cookie: &str, form: &str, more: &[(&str, &str)]) -> Answer {
+        self.post("/logout", cookie, form, more).await
+    }
+
+    /// A form as a page of ours sends it, with these headers besides or instead.
+    pub async fn post(
+        &self,
+        path: &str,
+        cookie: &str,
+        form: &str,
+        more: &[(&str, &str)],
+    ) -> Answer {
         let mut headers = vec![
             ("cookie", cookie),
             ("content-type", "application/x-www-form-urlencoded"),
@@ -140,7 +155,7 @@ impl Bench {
             headers.push(("origin", &origin));
         }
         headers.extend(more);
-        self.ask(Method::POST, "/logout", &headers, form).await
+        self.ask(Method::POST, path, &headers, form).await
     }
 
     async fn is_in(&self, cookie: &str) -> bool {
@@ -184,14 +199,14 @@ impl Begun {
     }
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    text: String,
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
 }
 
 impl Answer {
-    fn header(&self, name: impl http::header::AsHeaderName) -> &str {
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> &str {
         self.headers
             .get(name)
             .map_or("", |value| value.to_str().expect("text"))

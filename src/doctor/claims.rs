@@ -1,14 +1,13 @@
 //! What an access token says of itself, where it is a JWT (RFC 7519), against what the account needs. Providers call their tokens
 //! opaque and nothing is checked here but words, so this explains; the mail server decides. No part of the token itself is told.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::finding::Told;
 use crate::config::Provider;
 use crate::failure::Cause;
+use crate::oauth::jwt;
 use crate::oauth::response::printable;
 use crate::protocol::Protocol;
 
@@ -53,14 +52,7 @@ pub(super) struct Need<'a> {
 impl Claims {
     /// Reads a token; `None` if it is no JWT.
     pub(super) fn read(token: &str) -> Option<Self> {
-        let mut parts = token.split('.');
-        let (Some(_), Some(payload), Some(_), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return None;
-        };
-        let json = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-        serde_json::from_slice(&json).ok().map(Self)
+        jwt::claims(token).map(Self)
     }
 
     /// The texts of a claim, which may be one or a list.
@@ -301,6 +293,8 @@ fn other_person(person: &str, need: &Need<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
 
     use super::*;

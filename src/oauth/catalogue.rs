@@ -3,6 +3,8 @@
 //! What mailwicket *does* follows from `error` and `suberror` (RFC 6749 §5.2): providers say that numbers and texts may change.
 //! Numbers and texts choose only the *explanation*, except that a number known to be temporary never ends a grant.
 
+use std::time::Duration;
+
 use super::response::ErrorAnswer;
 
 /// What has to happen before the token endpoint may say yes.
@@ -24,6 +26,8 @@ pub struct Meaning {
     /// One or two sentences for the administrator, in which ACCOUNT stands for the account's name; empty when nothing better than
     /// the provider's own text is known.
     pub remedy: &'static str,
+    /// How long the whole registration has to be silent, where the provider is known to punish those who are not.
+    pub pause: Option<Duration>,
 }
 
 /// The meaning of an error answer.
@@ -36,7 +40,12 @@ pub fn meaning(answer: &ErrorAnswer) -> Meaning {
         _ => behaviour(&answer.error, answer.suberror.as_deref()),
     };
     let remedy = row.map_or_else(|| general_remedy(class), |row| row.remedy);
-    Meaning { class, remedy }
+    let pause = row.and_then(|row| row.pause);
+    Meaning {
+        class,
+        remedy,
+        pause,
+    }
 }
 
 /// What follows from the words that the RFCs and providers define for machines.
@@ -119,6 +128,7 @@ struct Row {
     /// Time alone heals it, whatever `error` says.
     temporary: bool,
     remedy: &'static str,
+    pause: Option<Duration>,
 }
 
 const fn row(sign: Sign, remedy: &'static str) -> Row {
@@ -126,6 +136,7 @@ const fn row(sign: Sign, remedy: &'static str) -> Row {
         sign,
         temporary: false,
         remedy,
+        pause: None,
     }
 }
 
@@ -134,6 +145,14 @@ const fn wait(sign: Sign, remedy: &'static str) -> Row {
         sign,
         temporary: true,
         remedy,
+        pause: None,
+    }
+}
+
+const fn pause(sign: Sign, minutes: u64, remedy: &'static str) -> Row {
+    Row {
+        pause: Some(Duration::from_secs(60 * minutes)),
+        ..wait(sign, remedy)
     }
 }
 
@@ -183,8 +202,8 @@ static ROWS: &[Row] = &[
     row(Entra(&[700_211, 700_213, 70_021]), "No federated credential of the registration fits the assertion: compare its issuer, subject and audience (iss, sub, aud) with the registration's."),
     row(Entra(&[50_126]), "The user name or password is wrong; or the user signs in elsewhere (federation), where this flow cannot follow: use \"authorization-code\" or \"device-code\"."),
     row(Entra(&[70_019, 70_018]), "The code was not typed in time, or wrongly. Start again: mailwicket authorize ACCOUNT"),
-    wait(Entra(&[50_196]), "The provider saw a request loop and blocks for a while."),
-    wait(Entra(&[90_055]), "The tenant is throttled at the provider."),
+    pause(Entra(&[50_196]), 60, "The provider saw a request loop. All accounts of this client id wait for an hour; look for another program that uses it."),
+    pause(Entra(&[90_055]), 10, "The tenant is throttled at the provider. All accounts of this client id wait for ten minutes."),
     wait(Entra(&[90_012, 90_024, 90_033, 90_006, 50_033, 50_087, 70_012]), "The provider has trouble of its own."),
     // Google
     row(Sub("invalid_grant", "invalid_rapt"), "A Workspace session policy demands a new sign-in; the administrator may trust the application."),
@@ -210,6 +229,7 @@ static ROWS: &[Row] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oauth::OAuthError;
     use crate::oauth::response::RawError;
     use crate::oauth::secrets::Secrets;
 
@@ -239,6 +259,17 @@ mod tests {
             r#"{"error":"invalid_grant","error_codes":[90033]}"#,
         ));
         assert_eq!(trouble.class, Class::Retry);
+    }
+
+    #[test]
+    fn a_request_loop_that_the_provider_saw_silences_the_whole_registration() {
+        let saw_a_loop = r#"{"error":"invalid_grant","error_codes":[50196]}"#;
+        let error = OAuthError::Refused(answer(saw_a_loop));
+        assert_eq!(error.class(), Class::Retry);
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
+        assert!(error.concerns_all_accounts());
+        let revoked = OAuthError::Refused(answer(r#"{"error":"invalid_grant"}"#));
+        assert!(!revoked.concerns_all_accounts());
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl OAuth {
 
     /// The time as the provider sees it, as far as its last answer told.
     pub(super) fn now(&self) -> Timestamp {
-        let now = Timestamp::now();
+        let now = self.http.now();
         let skew = jiff::SignedDuration::from_secs(self.http.skew());
         now.checked_add(skew).unwrap_or(now)
     }

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
@@ -42,10 +42,28 @@ pub const METADATA_SERVICE: &str = "169.254.169.254";
 /// An HTTP client that speaks to one provider. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    inner: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    carrier: Arc<dyn Carrier>,
     limit: Duration,
     skew: Arc<AtomicI64>,
 }
+
+/// Carries a request to its host and brings the whole answer back.
+pub(crate) trait Carrier: std::fmt::Debug + Send + Sync {
+    /// Without a time limit.
+    fn carry<'c>(&'c self, request: Request<Vec<u8>>, host: &'c str) -> Carried<'c>;
+
+    /// The clock on the wall at this end.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// What becomes of a request.
+pub(crate) type Carried<'c> =
+    Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, HttpError>> + Send + 'c>>;
+
+/// The network.
+type Network = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 /// Why there is no answer that could be read as OAuth.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -151,11 +169,16 @@ impl HttpClient {
             .enable_http1()
             .wrap_connector(Connector::new(egress, limit));
         // Requests are an hour apart: a pooled connection would be a half-dead one, whose failure looks like a lost answer.
-        let inner = Client::builder(TokioExecutor::new())
+        let inner: Network = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .build(connector);
+        Self::over(Arc::new(inner), limit)
+    }
+
+    /// A client whose requests `carrier` carries.
+    pub(crate) fn over(carrier: Arc<dyn Carrier>, limit: Duration) -> Self {
         Self {
-            inner,
+            carrier,
             limit,
             skew: Arc::default(),
         }
@@ -175,7 +198,12 @@ impl HttpClient {
         let host = host(request.uri());
         let response = self.ask(request, &host).await?;
         self.note_skew(response.headers(), &host);
-        only_json(response, host, secrets)
+        only_json(response, host, secrets, self.now())
+    }
+
+    /// The clock on the wall.
+    pub(super) fn now(&self) -> Timestamp {
+        self.carrier.now()
     }
 
     /// Tells a JSON text to somebody from whom only a yes is wanted, in the form of any 2xx.
@@ -218,7 +246,7 @@ impl HttpClient {
         let host = host(request.uri());
         let response = self.ask(request, &host).await?;
         let theirs = response.headers().get(DATE).and_then(http_date);
-        Ok(theirs.map(|theirs| theirs.as_second() - Timestamp::now().as_second()))
+        Ok(theirs.map(|theirs| theirs.as_second() - self.now().as_second()))
     }
 
     /// As [`HttpClient::send`] for a request whose success is the status alone: then the body is anything, or nothing.
@@ -232,7 +260,7 @@ impl HttpClient {
         self.note_skew(response.headers(), &host);
         match response.status().is_success() {
             true => Ok(response),
-            false => only_json(response, host, secrets),
+            false => only_json(response, host, secrets, self.now()),
         }
     }
 
@@ -247,8 +275,7 @@ impl HttpClient {
         }
         let agent = HeaderValue::from_static(concat!("mailwicket/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(USER_AGENT, agent);
-        let exchange = self.exchange(request.map(|body| Full::new(body.into())), host);
-        tokio::time::timeout(self.limit, exchange)
+        tokio::time::timeout(self.limit, self.carrier.carry(request, host))
             .await
             .unwrap_or_else(|_| {
                 Err(HttpError::Lost {
@@ -258,43 +285,11 @@ impl HttpClient {
             })
     }
 
-    async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-        host: &str,
-    ) -> Result<Response<Vec<u8>>, HttpError> {
-        let response = self.inner.request(request).await.map_err(|error| {
-            let (host, reason) = (host.to_owned(), innermost(&error));
-            if let Some(is_config) = of_proxy(&error) {
-                HttpError::Proxy {
-                    host,
-                    reason,
-                    is_config,
-                }
-            } else if error.is_connect() {
-                HttpError::Unreachable { host, reason }
-            } else {
-                HttpError::Lost { host, reason }
-            }
-        })?;
-        let (head, body) = response.into_parts();
-        match Limited::new(body, MAX_BODY).collect().await {
-            Ok(body) => Ok(Response::from_parts(head, body.to_bytes().into())),
-            Err(error) if error.is::<LengthLimitError>() => {
-                Err(HttpError::TooLarge { host: host.into() })
-            }
-            Err(error) => Err(HttpError::Lost {
-                host: host.into(),
-                reason: innermost(error.as_ref()),
-            }),
-        }
-    }
-
     fn note_skew(&self, headers: &HeaderMap, host: &str) {
         let Some(theirs) = headers.get(DATE).and_then(http_date) else {
             return;
         };
-        let skew = theirs.as_second() - Timestamp::now().as_second();
+        let skew = theirs.as_second() - self.now().as_second();
         let before = self.skew.swap(skew, Ordering::Relaxed);
         if skew.abs() > SKEW_WORTH_A_WARNING && before.abs() <= SKEW_WORTH_A_WARNING {
             warn!(
@@ -303,6 +298,41 @@ impl HttpClient {
                 "this machine's clock differs from the provider's; set it right"
             );
         }
+    }
+}
+
+impl Carrier for Network {
+    fn carry<'c>(&'c self, request: Request<Vec<u8>>, host: &'c str) -> Carried<'c> {
+        Box::pin(async move {
+            let response = self
+                .request(request.map(|body| Full::new(body.into())))
+                .await
+                .map_err(|error| {
+                    let (host, reason) = (host.to_owned(), innermost(&error));
+                    if let Some(is_config) = of_proxy(&error) {
+                        HttpError::Proxy {
+                            host,
+                            reason,
+                            is_config,
+                        }
+                    } else if error.is_connect() {
+                        HttpError::Unreachable { host, reason }
+                    } else {
+                        HttpError::Lost { host, reason }
+                    }
+                })?;
+            let (head, body) = response.into_parts();
+            match Limited::new(body, MAX_BODY).collect().await {
+                Ok(body) => Ok(Response::from_parts(head, body.to_bytes().into())),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    Err(HttpError::TooLarge { host: host.into() })
+                }
+                Err(error) => Err(HttpError::Lost {
+                    host: host.into(),
+                    reason: innermost(error.as_ref()),
+                }),
+            }
+        })
     }
 }
 
@@ -352,6 +382,7 @@ fn only_json(
     response: Response<Vec<u8>>,
     host: String,
     secrets: &Secrets,
+    now: Timestamp,
 ) -> Result<Response<Vec<u8>>, HttpError> {
     let status = response.status();
     let is_answer = status.is_success()
@@ -362,7 +393,7 @@ fn only_json(
     Err(HttpError::Status {
         host,
         status,
-        retry_after: retry_after(response.headers(), SystemTime::now()),
+        retry_after: retry_after(response.headers(), now),
         excerpt: excerpt(&response, secrets),
     })
 }
@@ -412,16 +443,13 @@ fn without_tags(page: &str) -> String {
 }
 
 /// `Retry-After` in either form (RFC 9110 §10.2.3). A date counts from the answer's own `Date`, so that skew does not matter.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?;
     if let Ok(seconds) = value.to_str().ok()?.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
     let until = http_date(value)?;
-    let from = headers
-        .get(DATE)
-        .and_then(http_date)
-        .or_else(|| Timestamp::try_from(now).ok())?;
+    let from = headers.get(DATE).and_then(http_date).unwrap_or(now);
     Some(Duration::try_from(until.duration_since(from)).unwrap_or_default())
 }
 
@@ -450,10 +478,11 @@ pub fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
+/// Host and port; a user name and a password before them are nobody's business.
 fn host(uri: &Uri) -> String {
-    uri.authority()
-        .map(|authority| printable(authority.as_str(), 200))
-        .unwrap_or_default()
+    let host = uri.host().unwrap_or_default();
+    let port = uri.port().map(|port| format!(":{port}"));
+    printable(&(host.to_owned() + &port.unwrap_or_default()), 200)
 }
 
 /// The cause at the bottom of an error, which is the one that says something.
@@ -487,8 +516,19 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_named_without_the_user_and_password_before_it() {
+        let named = |uri: &'static str| host(&Uri::from_static(uri));
+        assert_eq!(
+            named("https://user:s3cret@a.example:8443/x"),
+            "a.example:8443"
+        );
+        assert_eq!(named("http://s3cret@[::1]:1/"), "[::1]:1");
+        assert_eq!(named("https://a.example/x"), "a.example");
+    }
+
+    #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH;
+        let now = Timestamp::UNIX_EPOCH;
         assert_eq!(
             retry_after(&headers(&[(RETRY_AFTER, "120")]), now),
             Some(Duration::from_secs(120))

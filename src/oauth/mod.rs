@@ -8,7 +8,7 @@ pub mod device;
 mod discovery;
 mod grants;
 pub mod http;
-mod jwt;
+pub(crate) mod jwt;
 mod proof;
 pub mod redirect;
 pub mod response;
@@ -108,6 +108,7 @@ impl OAuthError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Http(error) => error.retry_after(),
+            Self::Refused(answer) => catalogue::meaning(answer).pause,
             _ => None,
         }
     }
@@ -124,14 +125,17 @@ impl OAuthError {
     /// Whether every account of the same registration would hear the same. A slow or broken answer need not mean that.
     pub fn concerns_all_accounts(&self) -> bool {
         match self {
-            Self::Refused(answer) => matches!(
-                answer.error.as_str(),
-                "invalid_client"
-                    | "unauthorized_client"
-                    | "deleted_client"
-                    | "temporarily_unavailable"
-                    | "slow_down"
-            ),
+            Self::Refused(answer) => {
+                let is_of_the_client = matches!(
+                    answer.error.as_str(),
+                    "invalid_client"
+                        | "unauthorized_client"
+                        | "deleted_client"
+                        | "temporarily_unavailable"
+                        | "slow_down"
+                );
+                is_of_the_client || catalogue::meaning(answer).pause.is_some()
+            }
             Self::Http(HttpError::Status { status, .. }) => {
                 matches!(status.as_u16(), 404 | 407 | 429 | 503)
             }
@@ -218,11 +222,16 @@ impl OAuth {
     pub fn new(provider: Arc<Provider>, limit: Duration) -> Result<Self, TlsError> {
         let tls = crate::tls::upstream(provider.ca_file.as_deref())?;
         let http = HttpClient::new(&tls, provider.egress.clone(), limit);
-        Ok(Self {
+        Ok(Self::over(provider, http))
+    }
+
+    /// A client for `provider` that speaks by `http`.
+    pub(crate) fn over(provider: Arc<Provider>, http: HttpClient) -> Self {
+        Self {
             provider,
             http,
             metadata: Mutex::default(),
-        })
+        }
     }
 
     /// The registration it speaks for.

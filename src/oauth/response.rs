@@ -3,14 +3,17 @@
 //! Knows no HTTP and no provider.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use oauth2::{RefreshToken, Scope};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::jwt;
 use super::secrets::Secrets;
 use crate::token::AccessToken;
 
@@ -18,6 +21,8 @@ use crate::token::AccessToken;
 const MAX_SECRET: usize = 16 * 1024;
 /// No access token is believed to live longer than a year, the longest life that a mail provider documents.
 const MAX_LIFE: f64 = 366.0 * 24.0 * 3600.0;
+/// Seconds of life that a token may claim for itself.
+const HINTS: RangeInclusive<f64> = 60.0..=24.0 * 3600.0;
 /// Characters kept of a provider's description.
 const MAX_DESCRIPTION: usize = 400;
 /// Characters kept of a provider's words for machines.
@@ -127,6 +132,23 @@ impl Unusable {
             reason: format!("it cannot be read at `{at}`"),
             refresh_token: Some(token.into()),
         })
+    }
+}
+
+impl Answer {
+    /// How long the access token lives, if it was asked for at `asked`. Where the provider does not say, a token that is a JWT may: that
+    /// is no more than a hint, since tokens are nobody's to read but the mail server's.
+    pub fn life(&self, asked: Timestamp) -> Option<Duration> {
+        self.expires_in.or_else(|| self.hinted_life(asked))
+    }
+
+    fn hinted_life(&self, asked: Timestamp) -> Option<Duration> {
+        let claims = jwt::claims(self.access_token.expose())?;
+        let number = |name: &str| claims.get(name).and_then(Value::as_f64);
+        // By the issuer's own clock, where it is told.
+        let from = number("iat").unwrap_or(asked.as_second() as f64);
+        let life = number("exp")? - from;
+        HINTS.contains(&life).then(|| Duration::from_secs_f64(life))
     }
 }
 
@@ -391,6 +413,9 @@ fn is_control(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
     use secrecy::ExposeSecret;
 
@@ -475,6 +500,36 @@ mod tests {
         let answer = ErrorAnswer::plain("x", Some("a\u{1b}[2J\r\n\u{202e}b"));
         assert_eq!(answer.description.as_deref(), Some("a?[2J ?b"));
         assert_eq!(printable(&"é".repeat(1000), 10).chars().count(), 11);
+    }
+
+    #[test]
+    fn a_token_may_hint_at_its_life_where_the_provider_does_not_tell() {
+        let asked = Timestamp::from_second(1_800_000_000).expect("a time");
+        let life = |claims: Value, expires_in: Value| {
+            let payload = URL_SAFE_NO_PAD.encode(claims.to_string());
+            let token = format!("e30.{payload}.c2ln");
+            let json = serde_json::json!({"access_token": token, "expires_in": expires_in});
+            let answer: TokenAnswer = serde_json::from_value(json).expect("readable");
+            let life = answer.check().expect("good").life(asked);
+            life.map(|life| life.as_secs())
+        };
+        let claims = serde_json::json!({"iat": 1_800_009_000, "exp": 1_800_009_900});
+        assert_eq!(
+            life(claims.clone(), Value::Null),
+            Some(900),
+            "by its own clock"
+        );
+        assert_eq!(life(claims, 3600.into()), Some(3600), "what is told counts");
+        let by_ours = serde_json::json!({"exp": 1_800_001_800});
+        assert_eq!(life(by_ours, Value::Null), Some(1800));
+        for odd in [0, 1_799_999_999, 1_800_000_059, 1_900_000_000] {
+            assert_eq!(
+                life(serde_json::json!({ "exp": odd }), Value::Null),
+                None,
+                "{odd}"
+            );
+        }
+        assert_eq!(life(serde_json::json!({"exp": "soon"}), Value::Null), None);
     }
 
     #[test]

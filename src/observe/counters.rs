@@ -60,6 +60,9 @@ pub struct AccountFigures {
 pub struct LoginFailure {
     /// When.
     pub at: Timestamp,
+    /// When the first one failed after the last success.
+    #[serde(default)]
+    pub since: Timestamp,
     /// The short code that the mail program heard.
     pub code: String,
     /// What happened, in words.
@@ -67,18 +70,48 @@ pub struct LoginFailure {
 }
 
 impl AccountFigures {
-    /// The figures of one account on two listeners together.
+    /// The figures of one account at two addresses that speak the same protocol: a success at one ends the failures at the other.
     pub fn plus(self, other: Self) -> Self {
-        let later = |a: &LoginFailure, b: &LoginFailure| a.at.cmp(&b.at);
+        let last_login = self.last_login.max(other.last_login);
+        let after = |failure: Option<LoginFailure>| failure?.after(last_login);
+        Self {
+            sessions: self.sessions + other.sessions,
+            last_login,
+            last_failure: LoginFailure::together(
+                after(self.last_failure),
+                after(other.last_failure),
+            ),
+        }
+    }
+
+    /// The figures of one account in two protocols: mail may be read and still not be sent.
+    pub fn beside(self, other: Self) -> Self {
         Self {
             sessions: self.sessions + other.sessions,
             last_login: self.last_login.max(other.last_login),
-            last_failure: self
-                .last_failure
-                .into_iter()
-                .chain(other.last_failure)
-                .max_by(later),
+            last_failure: LoginFailure::together(self.last_failure, other.last_failure),
         }
+    }
+}
+
+impl LoginFailure {
+    /// This failure, if that login was not later.
+    fn after(self, login: Option<Timestamp>) -> Option<Self> {
+        let Some(login) = login else {
+            return Some(self);
+        };
+        let since = self.since.max(login);
+        (self.at >= login).then_some(Self { since, ..self })
+    }
+
+    /// The last of two, since the first.
+    fn together(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let both = one.into_iter().chain(other);
+        both.reduce(|one, other| {
+            let since = one.since.min(other.since);
+            let last = if one.at > other.at { one } else { other };
+            Self { since, ..last }
+        })
     }
 }
 
@@ -125,9 +158,12 @@ impl Counters {
 
     /// Keeps in mind why a login failed although its password was right.
     pub fn failed(&self, account: &str, failure: &Failure) {
+        let at = Timestamp::now();
         self.with_account(account, |figures| {
+            let former = figures.last_failure.as_ref();
             figures.last_failure = Some(LoginFailure {
-                at: Timestamp::now(),
+                at,
+                since: former.map_or(at, |former| former.since),
                 code: failure.cause.code().to_owned(),
                 detail: failure.detail.clone(),
             });
@@ -172,5 +208,68 @@ impl Drop for Session {
         self.counters.sessions.fetch_sub(1, Relaxed);
         self.counters
             .with_account(&self.account, |figures| figures.sessions -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Cause;
+    use crate::stage::Stage;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn failed(since: i64, last: i64) -> AccountFigures {
+        AccountFigures {
+            last_failure: Some(LoginFailure {
+                at: at(last),
+                since: at(since),
+                code: "MW-UPSTREAM".into(),
+                detail: String::new(),
+            }),
+            ..AccountFigures::default()
+        }
+    }
+
+    fn logged_in(second: i64) -> AccountFigures {
+        AccountFigures {
+            last_login: Some(at(second)),
+            ..AccountFigures::default()
+        }
+    }
+
+    fn times(figures: AccountFigures) -> Option<(Timestamp, Timestamp)> {
+        let failure = figures.last_failure?;
+        Some((failure.since, failure.at))
+    }
+
+    #[test]
+    fn a_failure_at_one_address_is_over_after_a_success_at_the_other_in_the_same_protocol_only() {
+        assert_eq!(times(failed(1, 1).plus(logged_in(2))), None);
+        assert_eq!(times(logged_in(2).plus(failed(1, 1))), None);
+        assert_eq!(times(logged_in(2).plus(failed(3, 3))), Some((at(3), at(3))));
+        assert_eq!(
+            times(failed(1, 1).beside(logged_in(2))),
+            Some((at(1), at(1)))
+        );
+    }
+
+    #[test]
+    fn failures_count_from_the_first_after_the_last_success() {
+        let both = failed(1, 9).plus(failed(4, 5));
+        assert_eq!(times(both.clone()), Some((at(1), at(9))));
+        assert_eq!(times(both.plus(logged_in(6))), Some((at(6), at(9))));
+        let counters = Arc::new(Counters::default());
+        let failure = Failure::new(Stage::Dial, Cause::Upstream, "down");
+        let figures = || counters.account("alice").last_failure.expect("a failure");
+        counters.failed("alice", &failure);
+        let first = figures().at;
+        counters.failed("alice", &failure);
+        assert_eq!(figures().since, first);
+        drop(counters.logged_in("alice"));
+        counters.failed("alice", &failure);
+        assert!(figures().since > first);
     }
 }

@@ -109,7 +109,7 @@ impl Visit for LoginFields<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::{Arc, Mutex};
 
     use tokio_util::sync::CancellationToken;
@@ -144,7 +144,7 @@ mod tests {
     }
 
     /// What is logged meanwhile, without its times.
-    fn logged(json: bool, work: impl FnOnce()) -> Vec<String> {
+    pub(in crate::observe) fn logged(json: bool, work: impl FnOnce()) -> Vec<String> {
         let paper = Paper::default();
         // Else a place in the code that another test comes to first would be asked for by nobody.
         let _second = tracing::Dispatch::new(tracing_subscriber::registry());

@@ -1,13 +1,15 @@
 //! What is known of one account's grant, and what follows from it for somebody who needs a token.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::AccessToken;
 use super::grant::Grant;
-use super::keeper::luck;
-use super::life::{Brake, Life, State, Step, Trouble, Upkeep};
+use super::life::{Brake, Life, Span, State, Step, Trouble, Upkeep};
+use super::world::World;
 use crate::config::Account;
 use crate::failure::{Cause, Failure};
 use crate::oauth::OAuthError;
@@ -15,6 +17,9 @@ use crate::oauth::catalogue::Class;
 use crate::oauth::response::Answer;
 use crate::stage::Stage;
 use crate::vault::Revision;
+
+/// Two clocks that are read one after the other never agree quite.
+const CLOCK_JITTER: Duration = Duration::from_secs(1);
 
 /// What is known of an account's grant.
 pub(super) struct Entry {
@@ -32,6 +37,9 @@ pub(super) struct Entry {
     pub(super) is_writing: bool,
     pub(super) used_at: Timestamp,
     pub(super) luck: f64,
+    /// When the grant was taken up, by the clock on the wall and by the one that nobody can set.
+    taken_up: (Timestamp, Instant),
+    world: Arc<dyn World>,
 }
 
 /// What somebody wants.
@@ -53,7 +61,7 @@ pub(super) enum Decision {
 
 impl Entry {
     /// Before the vault was looked at.
-    pub(super) fn new(started: Timestamp) -> Self {
+    pub(super) fn new(started: Timestamp, world: Arc<dyn World>) -> Self {
         Self {
             is_loaded: false,
             revision: None,
@@ -63,7 +71,9 @@ impl Entry {
             is_ambiguous: false,
             is_writing: false,
             used_at: started,
-            luck: luck(),
+            luck: world.luck(),
+            taken_up: (started, Instant::now()),
+            world,
         }
     }
 
@@ -97,18 +107,20 @@ impl Entry {
             };
         }
         self.grant = grant.map(Arc::new);
-        self.luck = luck();
+        self.luck = self.world.luck();
+        self.taken_up = (self.world.now(), Instant::now());
     }
 
     /// Takes up a grant that was just made.
     pub(super) fn take(&mut self, grant: Grant) {
         self.grant = Some(Arc::new(grant));
-        (self.is_ambiguous, self.luck) = (false, luck());
+        (self.is_ambiguous, self.luck) = (false, self.world.luck());
+        self.taken_up = (self.world.now(), Instant::now());
     }
 
     pub(super) fn granted(&self, answer: &Answer, sent: Timestamp, account: &Account) -> Grant {
         let mut healthy = self.life.clone();
-        healthy.succeeded(Timestamp::now());
+        healthy.succeeded(self.world.now());
         match &self.grant {
             Some(grant) => grant.renewed(answer, sent),
             None => Grant::new(&account.provider, answer, sent),
@@ -148,16 +160,37 @@ impl Entry {
 
     pub(super) fn living_token(&self, now: Timestamp) -> Option<AccessToken> {
         let grant = self.grant.as_ref()?;
-        grant.span().filter(|span| span.is_alive(now))?;
+        self.span(now).filter(|span| span.is_alive(now))?;
         grant.access_token().cloned()
     }
 
-    pub(super) fn upkeep(&self) -> Upkeep {
+    /// The life of the access token, by the clock as it is `now`.
+    fn span(&self, now: Timestamp) -> Option<Span> {
+        let span = self.grant.as_deref().and_then(Grant::span)?;
+        Some(span.earlier(self.set_back(now)))
+    }
+
+    /// By how much the clock on the wall was set back since the grant was taken up. That it is ahead may be true: the other clock
+    /// stands still while the machine sleeps.
+    fn set_back(&self, now: Timestamp) -> Duration {
+        let (wall, steady) = self.taken_up;
+        let expected = wall.checked_add(steady.elapsed()).unwrap_or(now);
+        let lost = Duration::try_from(expected.duration_since(now)).unwrap_or_default();
+        if lost < CLOCK_JITTER {
+            Duration::ZERO
+        } else {
+            lost
+        }
+    }
+
+    pub(super) fn upkeep(&self, now: Timestamp) -> Upkeep {
         let grant = self.grant.as_deref();
+        let refresh_until = grant.and_then(Grant::refresh_expires_at);
         Upkeep {
-            span: grant.and_then(Grant::span),
+            span: self.span(now),
             used_at: self.used_at,
-            refresh_until: grant.and_then(Grant::refresh_expires_at),
+            refresh_until: refresh_until
+                .and_then(|until| until.checked_sub(self.set_back(now)).ok()),
             can_lapse: grant.is_some_and(|grant| grant.refresh_token().is_some()),
             luck: self.luck,
         }
@@ -171,7 +204,7 @@ impl Entry {
         account: &Account,
     ) -> Decision {
         let current = self.living_token(now);
-        let span = self.grant.as_deref().and_then(Grant::span);
+        let span = self.span(now);
         let step = match need {
             Need::Instead(refused) if current.as_ref() == Some(refused) => {
                 self.life.when_refused(now, brake)
@@ -193,8 +226,14 @@ impl Entry {
         }
     }
 
+    /// Whether nothing keeps this account from a renewal that is due, unless something keeps all of them.
+    pub(super) fn waits_for_its_turn(&self, now: Timestamp) -> bool {
+        let due = self.life.due(&self.upkeep(now), now);
+        self.is_loaded && self.life.state == State::Ok && due.is_some_and(|due| due <= now)
+    }
+
     fn step_of_upkeep(&self, now: Timestamp, brake: &Brake) -> Step {
-        let due = self.life.due(&self.upkeep(), now);
+        let due = self.life.due(&self.upkeep(now), now);
         let is_due = self.unsaved.is_some() || due.is_some_and(|due| due <= now);
         if is_due && self.life.may_ask(now) && brake.is_off(now) {
             Step::Renew
@@ -210,7 +249,7 @@ impl Entry {
         brake: &Brake,
         account: &Account,
     ) -> Result<AccessToken, Failure> {
-        let now = Timestamp::now();
+        let now = self.world.now();
         match (need, self.living_token(now)) {
             (Need::Login, Some(token)) => Ok(token),
             _ => Err(self.refusal(need, now, brake, account)),
@@ -220,7 +259,7 @@ impl Entry {
     fn refusal(&self, need: &Need, now: Timestamp, brake: &Brake, account: &Account) -> Failure {
         let is_healthy = self.life.state == State::Ok;
         if let (true, Some(trouble)) = (is_healthy, brake.trouble(now)) {
-            return failure(state_of(trouble.class), &trouble.reason, &trouble.remedy);
+            return failure(trouble.class.into(), &trouble.reason, &trouble.remedy);
         }
         if matches!(need, Need::Instead(_)) && is_healthy && self.life.was_just_forced(now) {
             return just_renewed();
@@ -270,14 +309,6 @@ fn never_authorised(foreign: Option<String>, since: Timestamp, account: &Account
     };
     life.remedy = format!("Run: mailwicket authorize {}", account.address);
     life
-}
-
-const fn state_of(class: Class) -> State {
-    match class {
-        Class::Consent => State::NeedsConsent,
-        Class::Config => State::ConfigError,
-        Class::Retry => State::Retrying,
-    }
 }
 
 fn failure(state: State, reason: &str, remedy: &str) -> Failure {

@@ -38,6 +38,9 @@ pub struct Grant {
     requested_at: Timestamp,
     expires_at: Timestamp,
     refresh_expires_at: Option<Timestamp>,
+    /// Whether a renewal has shown that it leaves that end where it is.
+    #[serde(default)]
+    refresh_end_stays: bool,
     scope: Option<String>,
     signed_in_as: Option<String>,
     state: State,
@@ -62,7 +65,7 @@ pub enum GrantError {
 impl Grant {
     /// A first grant, from an answer to a request that was sent at `requested_at`.
     pub fn new(provider: &Provider, answer: &Answer, requested_at: Timestamp) -> Self {
-        let span = Span::new(requested_at, answer.expires_in);
+        let span = Span::new(requested_at, answer.life(requested_at));
         Self {
             version: VERSION,
             client_id: provider.client_id.clone(),
@@ -73,6 +76,7 @@ impl Grant {
             requested_at,
             expires_at: span.until,
             refresh_expires_at: refresh_end(answer, requested_at),
+            refresh_end_stays: false,
             scope: answer.scopes.as_ref().map(|scopes| scopes.join(" ")),
             signed_in_as: None,
             state: State::Ok,
@@ -87,8 +91,9 @@ impl Grant {
         let renewed = Self {
             access_token: Some(answer.access_token.clone()),
             requested_at,
-            expires_at: Span::new(requested_at, answer.expires_in).until,
+            expires_at: Span::new(requested_at, answer.life(requested_at)).until,
             refresh_expires_at: refresh_end(answer, requested_at).or(self.refresh_expires_at),
+            refresh_end_stays: self.end_stays(answer, requested_at),
             scope: answer
                 .scopes
                 .as_ref()
@@ -99,6 +104,21 @@ impl Grant {
         match &answer.refresh_token {
             Some(token) => renewed.with_refresh_token(token.clone()),
             None => renewed,
+        }
+    }
+
+    /// Whether the end of the refresh token stays where it is. A provider that pushes it ahead with each renewal does so by the time
+    /// between the two; one that does not may seem to move it by the seconds that an answer takes.
+    fn end_stays(&self, answer: &Answer, requested_at: Timestamp) -> bool {
+        let passed = requested_at.duration_since(self.requested_at);
+        let same_token = |token| self.has_refresh_token(token);
+        match (self.refresh_expires_at, refresh_end(answer, requested_at)) {
+            (Some(former), Some(end)) if passed.is_positive() => {
+                end.duration_since(former) < passed - passed / 4
+            }
+            // The same token is in force, with the end that it was given.
+            (Some(_), None) if answer.refresh_token.as_ref().is_none_or(same_token) => true,
+            _ => self.refresh_end_stays,
         }
     }
 
@@ -189,6 +209,11 @@ impl Grant {
     /// When the refresh token ends, where the provider says so.
     pub fn refresh_expires_at(&self) -> Option<Timestamp> {
         self.refresh_expires_at
+    }
+
+    /// Whether renewals leave that end where it is, so that somebody must sign in again before it.
+    pub fn refresh_end_stays(&self) -> bool {
+        self.refresh_end_stays
     }
 
     /// Who signed in, where the provider says so.
@@ -404,5 +429,26 @@ mod tests {
     #[test]
     fn debug_shows_no_token() {
         assert!(!format!("{:?}", granted()).contains("s3cret"));
+    }
+
+    #[test]
+    fn an_end_that_renewals_push_ahead_does_not_stay() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let ends_in = |seconds| Answer {
+            refresh_expires_in: Some(Duration::from_secs(seconds)),
+            ..answer(Some("s3cretR2"))
+        };
+        let first = Grant::new(&registration(), &ends_in(1800), at(0));
+        assert!(!first.refresh_end_stays(), "nothing is known yet");
+        let pushed = first.renewed(&ends_in(1800), at(30));
+        assert!(!pushed.refresh_end_stays());
+        let stays = pushed.renewed(&ends_in(1768), at(60));
+        assert!(stays.refresh_end_stays(), "moved by two seconds backwards");
+        assert!(stays.renewed(&ends_in(1743), at(90)).refresh_end_stays());
+        assert!(!stays.renewed(&ends_in(1800), at(90)).refresh_end_stays());
+        // Nothing is said of it any more: a token that stays in force keeps its end, of another nothing is known.
+        let silent = |token| pushed.renewed(&answer(token), at(60));
+        assert!(silent(None).refresh_end_stays());
+        assert!(!silent(Some("s3cretR3")).refresh_end_stays());
     }
 }

@@ -17,6 +17,7 @@ use super::AccessToken;
 use super::entry::{Decision, Entry, Need};
 use super::grant::{Bond, Grant, GrantError};
 use super::life::Brake;
+use super::world::{Real, World};
 use crate::config::{Account, Provider, Roster};
 use crate::failure::{Cause, Failure};
 use crate::oauth::OAuth;
@@ -36,7 +37,7 @@ pub struct Tokens {
 
 pub(super) struct Inner {
     pub(super) vault: Vault,
-    limit: Duration,
+    pub(super) world: Arc<dyn World>,
     known: Mutex<HashMap<(String, Bond), Arc<Known>>>,
     registrations: Mutex<Vec<Arc<Registration>>>,
     running: TaskTracker,
@@ -75,18 +76,22 @@ impl Tokens {
 
     /// The same, where `recent` hears of renewals and of states.
     pub fn telling(vault: Vault, limit: Duration, recent: Recent) -> Self {
+        Self::in_world(vault, Arc::new(Real { limit }), recent)
+    }
+
+    pub(super) fn in_world(vault: Vault, world: Arc<dyn World>, recent: Recent) -> Self {
         let running = TaskTracker::new();
         // It takes tasks all the same; only a closed tracker can be waited for, and opening it again could leave somebody waiting.
         running.close();
         Self {
             inner: Arc::new(Inner {
                 vault,
-                limit,
                 known: Mutex::default(),
                 registrations: Mutex::default(),
                 running,
                 changed: Notify::new(),
-                started: Timestamp::now(),
+                started: world.now(),
+                world,
                 recent,
             }),
         }
@@ -163,7 +168,7 @@ impl Tokens {
             Decision::Refuse(_) | Decision::Renew => {}
         }
         let spare = matches!(need, Need::Login)
-            .then(|| slot.entry().living_token(Timestamp::now()))
+            .then(|| slot.entry().living_token(self.now()))
             .flatten();
         let work = self.clone().renew_grant(slot, registration, need);
         let work = self.inner.running.spawn(work);
@@ -212,12 +217,13 @@ impl Tokens {
     pub(super) fn slot(&self, account: &Arc<Account>) -> Slot {
         let mut known = lock(&self.inner.known);
         let known = known.entry(place(account));
-        let started = self.inner.started;
+        let fresh = || Known {
+            gate: tokio::sync::Mutex::default(),
+            entry: Mutex::new(Entry::new(self.inner.started, self.inner.world.clone())),
+        };
         Slot {
             account: account.clone(),
-            known: known
-                .or_insert_with(|| Arc::new(Known::new(started)))
-                .clone(),
+            known: known.or_insert_with(|| Arc::new(fresh())).clone(),
         }
     }
 
@@ -227,8 +233,9 @@ impl Tokens {
         if let Some(known) = registrations.iter().find(same) {
             return Ok(known.clone());
         }
-        let oauth = OAuth::new(provider.clone(), self.inner.limit)
-            .map_err(|error| Failure::new(Stage::Token, Cause::Config, error.to_string()))?;
+        let oauth = self.inner.world.client(provider.clone());
+        let oauth =
+            oauth.map_err(|error| Failure::new(Stage::Token, Cause::Config, error.to_string()))?;
         let bond = Bond::of(provider);
         let former = registrations
             .iter()
@@ -243,9 +250,9 @@ impl Tokens {
     }
 
     fn note_use(&self, slot: &Slot) {
-        let now = Timestamp::now();
+        let now = self.now();
         let mut entry = slot.entry();
-        let was_idle = entry.upkeep().is_idle(now);
+        let was_idle = entry.upkeep(now).is_idle(now);
         entry.used_at = now;
         if was_idle {
             self.inner.changed.notify_one();
@@ -285,7 +292,7 @@ impl Tokens {
     }
 
     pub(super) fn decide(&self, slot: &Slot, registration: &Registration, need: &Need) -> Decision {
-        let now = Timestamp::now();
+        let now = self.now();
         if let Err(failure) = self.notice(slot) {
             // A vault that cannot be read is no reason to stop while the token in memory lives.
             let living = slot.entry().living_token(now);
@@ -304,7 +311,7 @@ impl Tokens {
         let entry = slot.entry();
         let due = match entry.unsaved {
             Some(_) => entry.life.next_try(now).unwrap_or(now),
-            None => entry.life.due(&entry.upkeep(), now)?,
+            None => entry.life.due(&entry.upkeep(now), now)?,
         };
         Some(brake.until(now).map_or(due, |until| until.max(due)))
     }
@@ -319,10 +326,19 @@ impl Tokens {
 
     /// How the account stands, from what is known in this process after a look into the vault (which blocks for a moment).
     pub fn status(&self, account: &Arc<Account>) -> super::AccountStatus {
-        let slot = self.slot(account);
+        let (slot, now) = (self.slot(account), self.now());
         let trouble = self.notice(&slot).err();
+        let brake = self.registration(&account.provider).ok();
+        let brake = brake.and_then(|registration| registration.brake().as_life());
         let entry = slot.entry();
-        super::AccountStatus::new(&entry.life, entry.grant.as_deref(), trouble)
+        let held_back = brake.filter(|_| entry.waits_for_its_turn(now));
+        let life = held_back.as_ref().unwrap_or(&entry.life);
+        super::AccountStatus::new(life, entry.grant.as_deref(), trouble, now)
+    }
+
+    /// The clock on the wall.
+    pub(super) fn now(&self) -> Timestamp {
+        self.inner.world.now()
     }
 }
 
@@ -343,15 +359,6 @@ impl Registration {
     /// Whether another configuration is in force by now.
     pub(super) fn is_former(&self) -> bool {
         self.is_former.load(Ordering::Relaxed)
-    }
-}
-
-impl Known {
-    fn new(started: Timestamp) -> Self {
-        Self {
-            gate: tokio::sync::Mutex::default(),
-            entry: Mutex::new(Entry::new(started)),
-        }
     }
 }
 
@@ -391,11 +398,6 @@ fn from_grant(error: GrantError) -> Failure {
 /// A poisoned lock only says that a thread panicked; every change under these locks is whole.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A number from 0 to 1. Without randomness everybody gets the middle, which only means less spread.
-pub(super) fn luck() -> f64 {
-    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ const RETRY_AFTER_CAP: Duration = Duration::from_secs(3600);
 const FORCED_GAP: Duration = Duration::from_secs(60);
 /// An account that nobody used for this long is not renewed ahead of need.
 const IDLE_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// An idle account is renewed this often, so that the 90 days (Entra) and 6 months (Google) of disuse never pass.
+/// A refresh token is used this often, so that the 90 days (Entra) and 6 months (Google) of disuse never pass.
 const KEEP_ALIVE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How much earlier than that it may happen, to spread accounts that were authorised together.
 const KEEP_ALIVE_SPREAD: Duration = Duration::from_secs(12 * 3600);
@@ -38,6 +38,8 @@ const KEEP_ALIVE_SPREAD: Duration = Duration::from_secs(12 * 3600);
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 /// While one request probes an endpoint that failed, others of the same registration stay back this long at most.
 const PROBE: Duration = Duration::from_secs(10);
+/// A request that finds the endpoint broken may have itself to blame. So many accounts in a row have not.
+const DOUBTS: usize = 3;
 
 /// How an account stands with its provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -73,6 +75,16 @@ impl State {
     }
 }
 
+impl From<Class> for State {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Consent => Self::NeedsConsent,
+            Class::Config => Self::ConfigError,
+            Class::Retry => Self::Retrying,
+        }
+    }
+}
+
 impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.word())
@@ -99,6 +111,14 @@ impl Span {
 
     fn life(&self) -> Duration {
         gap(self.from, self.until)
+    }
+
+    /// The same life where the clock has lost so much since.
+    pub fn earlier(self, by: Duration) -> Self {
+        Self {
+            from: before(self.from, by),
+            until: before(self.until, by),
+        }
     }
 
     /// Whether it was asked for at a time that has not come yet: the clock was set back, and nothing is known of its end.
@@ -292,12 +312,7 @@ impl Life {
     /// The provider gave none. True if that changes the state.
     pub fn failed(&mut self, now: Timestamp, trouble: &Trouble, luck: f64) -> bool {
         self.backoff.failed(now, trouble, luck);
-        let state = match trouble.class {
-            Class::Consent => State::NeedsConsent,
-            Class::Config => State::ConfigError,
-            Class::Retry => State::Retrying,
-        };
-        self.enter(state, now, &trouble.reason, &trouble.remedy)
+        self.enter(trouble.class.into(), now, &trouble.reason, &trouble.remedy)
     }
 
     /// The configuration was looked at by a person: asking again may help by now. What the provider asked for is kept.
@@ -322,7 +337,11 @@ impl Life {
         let wanted = match upkeep.span {
             Some(span) if span.is_of_the_future(now) => now,
             Some(span) if upkeep.is_idle(now) => upkeep.keep_alive(span)?,
-            Some(span) => span.refresh_at(upkeep.luck),
+            Some(span) => {
+                let ahead = span.refresh_at(upkeep.luck);
+                // An access token may live longer than a refresh token that nobody uses.
+                upkeep.keep_alive(span).map_or(ahead, |at| at.min(ahead))
+            }
             None => now,
         };
         let until = self.backoff.until(now);
@@ -351,7 +370,7 @@ impl Upkeep {
         gap(self.used_at, now) >= IDLE_AFTER
     }
 
-    /// When an idle account's refresh token must be used: every week, or in the middle of a shorter life.
+    /// When the refresh token must be used, whoever uses the access token: every week, or in the middle of a shorter life.
     fn keep_alive(&self, span: Span) -> Option<Timestamp> {
         let most = self.refresh_until.map_or(KEEP_ALIVE, |until| {
             KEEP_ALIVE.min(gap(span.from, until) / 2)
@@ -366,6 +385,10 @@ impl Upkeep {
 pub struct Brake {
     backoff: Backoff,
     trouble: Option<Trouble>,
+    /// Since when there is trouble.
+    since: Timestamp,
+    /// The accounts that found the endpoint broken since it last answered as it should.
+    doubts: Vec<String>,
 }
 
 impl Brake {
@@ -396,7 +419,34 @@ impl Brake {
     /// A request met trouble that concerns every account.
     pub fn failed(&mut self, now: Timestamp, trouble: &Trouble, luck: f64) {
         self.backoff.failed(now, trouble, luck);
+        if self.trouble.is_none() {
+            self.since = now;
+        }
         self.trouble = Some(trouble.clone());
+    }
+
+    /// A request of `account` found the endpoint broken. If others did so before, it concerns every account.
+    pub fn doubted(&mut self, account: &str, now: Timestamp, trouble: &Trouble, luck: f64) {
+        if !self.doubts.iter().any(|known| known == account) && self.doubts.len() < DOUBTS {
+            self.doubts.push(account.to_owned());
+        }
+        if self.trouble.is_some() || self.doubts.len() == DOUBTS {
+            self.failed(now, trouble, luck);
+        }
+    }
+
+    /// How an account stands that needs a token and is held back by this.
+    pub fn as_life(&self) -> Option<Life> {
+        let trouble = self.trouble.as_ref()?;
+        let mut life = Life::new(State::Ok, self.since);
+        life.enter(
+            trouble.class.into(),
+            self.since,
+            &trouble.reason,
+            &trouble.remedy,
+        );
+        life.backoff = self.backoff.clone();
+        Some(life)
     }
 
     /// See [`Life::reconsidered`]. One request still goes first.

@@ -7,8 +7,13 @@ pub mod grant;
 mod keeper;
 pub mod life;
 mod renewal;
+#[cfg(test)]
+mod sim;
 mod status;
+#[cfg(test)]
+mod testing;
 mod upkeep;
+mod world;
 
 use std::fmt;
 

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::AccessToken;
 use super::entry::{Decision, Need, just_renewed};
 use super::grant::Grant;
-use super::keeper::{Registration, Slot, Tokens, internal, lock, luck};
+use super::keeper::{Registration, Slot, Tokens, internal, lock};
 use super::life::{State, Trouble};
 use crate::config::Flow;
 use crate::failure::Failure;
@@ -50,12 +50,12 @@ impl Tokens {
             }
             // Its access token may be all that is needed, or no good.
         };
-        if !lock(&registration.brake).admit(Timestamp::now()) {
+        if !lock(&registration.brake).admit(self.now()) {
             let brake = registration.brake();
             return slot.entry().fall_back(&need, &brake, &slot.account);
         }
-        slot.entry().note_force(&need, Timestamp::now());
-        match ask(&slot, &registration.oauth).await {
+        slot.entry().note_force(&need, self.now());
+        match self.ask(&slot, &registration.oauth).await {
             Ok((answer, sent)) => {
                 lock(&registration.brake).release();
                 let grant = slot.entry().granted(&answer, sent, &slot.account);
@@ -127,7 +127,7 @@ impl Tokens {
         if is_healthy {
             recent.renewed(address, until);
         }
-        if is_healthy && entry.life.succeeded(Timestamp::now()) {
+        if is_healthy && entry.life.succeeded(self.now()) {
             info!(account = %address, "the account is ok again");
             recent.state(address, State::Ok, "", "");
         }
@@ -147,14 +147,15 @@ impl Tokens {
     ) -> Result<AccessToken, Failure> {
         let trouble = slot.entry().trouble(&error, &slot.account);
         let concerns_all = error.concerns_all_accounts() && !is_about_one_mailbox(slot, &error);
-        let is_answer = error.is_answer();
         {
+            let (now, luck) = (self.now(), self.inner.world.luck());
             let mut brake = lock(&registration.brake);
             if concerns_all {
-                brake.failed(Timestamp::now(), &trouble, luck());
-            } else if is_answer {
-                // What was lost on the way, or broke at the other end, says nothing of what the brake is for.
+                brake.failed(now, &trouble, luck);
+            } else if error.is_answer() {
                 brake.release();
+            } else {
+                brake.doubted(&slot.account.address, now, &trouble, luck);
             }
         }
         let outcome = self.failed(slot, registration, need, trouble);
@@ -189,7 +190,8 @@ impl Tokens {
     ) -> Result<AccessToken, Failure> {
         let brake = registration.brake();
         let mut entry = slot.entry();
-        if entry.life.failed(Timestamp::now(), &trouble, luck()) {
+        let (now, luck) = (self.now(), self.inner.world.luck());
+        if entry.life.failed(now, &trouble, luck) {
             let (state, reason) = (entry.life.state, &trouble.reason);
             warn!(account = %slot.account.address, %state, reason, remedy = trouble.remedy, "no new token");
             let recent = &self.inner.recent;
@@ -198,18 +200,18 @@ impl Tokens {
         self.inner.changed.notify_one();
         entry.fall_back(need, &brake, &slot.account)
     }
-}
 
-/// Asks the provider. A lost answer is asked for once more, with the same refresh token: some providers allow for that, and the
-/// others had ended the token already.
-async fn ask(slot: &Slot, oauth: &OAuth) -> Result<(Answer, Timestamp), OAuthError> {
-    let sent = Timestamp::now();
-    match ask_once(slot, oauth).await {
-        Err(error) if error.is_lost() => {
-            let sent = Timestamp::now();
-            Ok((ask_once(slot, oauth).await?, sent))
+    /// Asks the provider. A lost answer is asked for once more, with the same refresh token: some providers allow for that, and the
+    /// others had ended the token already. Where one was lost before, there is more than a mishap, and the back-off does that.
+    async fn ask(&self, slot: &Slot, oauth: &OAuth) -> Result<(Answer, Timestamp), OAuthError> {
+        let (sent, is_first) = (self.now(), !slot.entry().is_ambiguous);
+        match ask_once(slot, oauth).await {
+            Err(error) if error.is_lost() && is_first => {
+                let sent = self.now();
+                Ok((ask_once(slot, oauth).await?, sent))
+            }
+            outcome => Ok((outcome?, sent)),
         }
-        outcome => Ok((outcome?, sent)),
     }
 }
 

@@ -24,6 +24,9 @@ pub struct AccountStatus {
     pub refreshed_at: Option<Timestamp>,
     /// When the sign-in itself ends, where the provider says so.
     pub sign_in_expires_at: Option<Timestamp>,
+    /// Whether renewals leave that end where it is.
+    #[serde(skip)]
+    pub sign_in_end_stays: bool,
     /// When the provider will be asked again after a failure.
     pub next_try: Option<Timestamp>,
     /// Who signed in, where the provider says so.
@@ -31,8 +34,13 @@ pub struct AccountStatus {
 }
 
 impl AccountStatus {
-    /// From what is known; `trouble` is why the vault could not be read.
-    pub(super) fn new(life: &Life, grant: Option<&Grant>, trouble: Option<Failure>) -> Self {
+    /// From what is known `now`; `trouble` is why the vault could not be read.
+    pub(super) fn new(
+        life: &Life,
+        grant: Option<&Grant>,
+        trouble: Option<Failure>,
+        now: Timestamp,
+    ) -> Self {
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let span = grant.and_then(Grant::span);
         let status = Self {
@@ -43,7 +51,8 @@ impl AccountStatus {
             expires_at: span.map(|span| span.until),
             refreshed_at: span.map(|span| span.from),
             sign_in_expires_at: grant.and_then(Grant::refresh_expires_at),
-            next_try: life.next_try(Timestamp::now()),
+            sign_in_end_stays: grant.is_some_and(Grant::refresh_end_stays),
+            next_try: life.next_try(now),
             signed_in_as: grant.and_then(Grant::signed_in_as).map(str::to_owned),
         };
         match trouble {

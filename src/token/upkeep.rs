@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,9 +15,6 @@ use crate::config::{Account, Roster};
 
 /// Requests of the upkeep under way at a time, so that many accounts do not fall upon one endpoint.
 const AT_A_TIME: usize = 8;
-/// The longest sleep. After it the vault is looked at for what other processes wrote, and the clock for time that the machine
-/// spent asleep, which timers do not count.
-const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 /// The shortest sleep, and the rest that an account gets after a renewal.
 const SHORTEST_SLEEP: Duration = Duration::from_secs(1);
 /// The rest after a renewal that failed, which bounds the work where something stays due without getting done.
@@ -54,7 +50,7 @@ impl Tokens {
                     accounts = self.mailboxes(&roster);
                 }
                 self.look(&accounts);
-                look_at = Instant::now() + LONGEST_SLEEP;
+                look_at = Instant::now() + self.inner.world.longest_sleep();
             }
             let wake = self
                 .start_what_is_due(&accounts, &permits, &mut work, &mut rests)
@@ -89,8 +85,9 @@ impl Tokens {
         work: &mut JoinSet<(String, Duration)>,
         rests: &mut Rests,
     ) -> Instant {
-        let (now, instant) = (Timestamp::now(), Instant::now());
-        let mut wake = instant + LONGEST_SLEEP;
+        let (now, instant) = (self.now(), Instant::now());
+        let longest = self.inner.world.longest_sleep();
+        let mut wake = instant + longest;
         for account in accounts {
             let slot = self.slot(account);
             let rest = match rests.get(&account.address) {
@@ -108,7 +105,7 @@ impl Tokens {
                 rests.insert(account.address.clone(), None);
                 work.spawn(self.clone().look_after(account.clone(), permits.clone()));
             } else {
-                wake = wake.min(instant + sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP));
+                wake = wake.min(instant + sleep.clamp(SHORTEST_SLEEP, longest));
             }
         }
         wake

@@ -10,7 +10,7 @@ use crate::wicket::{Plan, Wicket};
 const TAB: &str = "\u{e004}";
 
 /// A link to the console, as a person gets it.
-fn link(wicket: &Wicket) -> String {
+pub fn link(wicket: &Wicket) -> String {
     let output = wicket.command(&["console", "--no-open"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
@@ -24,14 +24,14 @@ fn link(wicket: &Wicket) -> String {
 }
 
 /// The address of a page beside the one that is open.
-fn beside(browser: &Browser, path: &str) -> String {
+pub fn beside(browser: &Browser, path: &str) -> String {
     let address = browser.address();
     let origin = address.split('/').take(3).collect::<Vec<_>>().join("/");
     format!("{origin}{path}")
 }
 
 /// Looks at the page in every way, keeps pictures, and lets axe judge.
-fn is_for_everybody(browser: &Browser, name: &str) {
+pub fn is_for_everybody(browser: &Browser, name: &str) {
     for look in LOOKS {
         browser.look(look);
         browser.picture(&format!("{name}-{}", look.name));

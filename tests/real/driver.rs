@@ -133,6 +133,14 @@ impl Browser {
         self.command("POST", &format!("/element/{element}/click"), &json!({}));
     }
 
+    /// Types a text in place of the one that is there.
+    pub fn fill(&self, selector: &str, text: &str) {
+        let element = self.find(selector);
+        self.command("POST", &format!("/element/{element}/clear"), &json!({}));
+        let text = json!({ "text": text });
+        self.command("POST", &format!("/element/{element}/value"), &text);
+    }
+
     /// Presses a key, whoever has the focus.
     pub fn press(&self, key: &str) {
         let keys = [

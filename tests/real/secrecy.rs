@@ -47,7 +47,8 @@ fn the_most_verbose_log_holds_no_secret() {
     }
 }
 
-fn tokens(account: &str) -> Vec<String> {
+/// Every token that the provider gave for an account.
+pub fn tokens(account: &str) -> Vec<String> {
     let answer = lab().control("tokens", &json!({"account": account}));
     let tokens = answer["tokens"].as_array().expect("a list").iter();
     let tokens = tokens.map(|token| token.as_str().expect("a token").to_owned());

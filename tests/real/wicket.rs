@@ -389,11 +389,16 @@ impl Wicket {
     /// Returns when mailwicket, too, knows that the access token is over: it counts whole seconds from the answer.
     pub fn wait_for_expiry(&self, account: &str) {
         eventually("the end of the access token", || {
-            let end = self.status(account)["expires-at"].clone();
-            let end: Option<jiff::Timestamp> = serde_json::from_value(end).expect("a time");
+            let end = self.token_ends(account);
             end.is_none_or(|end| end < jiff::Timestamp::now())
                 .then_some(())
         });
+    }
+
+    /// When the access token ends, as mailwicket has it.
+    pub fn token_ends(&self, account: &str) -> Option<jiff::Timestamp> {
+        let end = self.status(account)["expires_at"].clone();
+        serde_json::from_value(end).expect("a time")
     }
 
     fn status(&self, account: &str) -> serde_json::Value {

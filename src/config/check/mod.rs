@@ -23,13 +23,14 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 
 pub use self::settings::{LEVEL_HINT, MOST_SESSIONS, is_log_level};
+pub use self::url::webhook_fault;
 
 use super::egress::Environment;
 use super::problem::Problem;
 use super::shape::{self, Field};
 use super::sift::{Dropped, Sifted, nearest};
 use super::surroundings::Surroundings;
-use super::{Config, Provider, SecretSource};
+use super::{Config, Hidden, Program, Provider, SecretSource};
 
 /// Checks what `sift` has let through. `path` is the file, for the relative paths in it.
 pub fn check(sifted: Sifted, path: &Path, around: &Surroundings) -> Result<Config, Vec<Problem>> {
@@ -38,6 +39,7 @@ pub fn check(sifted: Sifted, path: &Path, around: &Surroundings) -> Result<Confi
         dropped: sifted.dropped,
         folder: folder_of(path),
         environment: Arc::clone(&around.egress),
+        hidden: Hidden::default(),
     };
     let config = checker.file(sifted.file, path, around);
     match config {
@@ -60,6 +62,8 @@ struct Checker {
     dropped: Dropped,
     folder: PathBuf,
     environment: Arc<Environment>,
+    /// Variables that hold secrets.
+    hidden: Hidden,
 }
 
 impl Checker {
@@ -201,7 +205,11 @@ impl Checker {
             found.push(text.map(|file| SecretSource::File(self.path(&file))));
         }
         if let Some(name) = source.env {
-            found.push(self.ok(value::variable_name(name)).map(SecretSource::Env));
+            let name = self.ok(value::variable_name(name));
+            found.push(
+                name.inspect(|name| self.hidden.add(name))
+                    .map(SecretSource::Env),
+            );
         }
         if let Some(name) = source.credential {
             found.push(
@@ -211,7 +219,7 @@ impl Checker {
         }
         if let Some(words) = source.command {
             let words = self.ok(value::command(words));
-            found.push(words.map(|words| SecretSource::Command(self.program_path(words))));
+            found.push(words.map(|words| SecretSource::Command(self.program(words))));
         }
         if found.len() == 1 {
             return found.remove(0);
@@ -229,10 +237,10 @@ impl Checker {
     }
 
     /// A program that is named by a relative path is relative to the file's folder; a bare name is looked up in `PATH`.
-    fn program_path(&self, mut words: Vec<String>) -> Vec<String> {
+    fn program(&self, mut words: Vec<String>) -> Program {
         if let Some(program) = words.first_mut().filter(|program| program.contains('/')) {
             *program = self.path(program).to_string_lossy().into_owned();
         }
-        words
+        Program::new(words, self.hidden.clone())
     }
 }

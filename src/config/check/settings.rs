@@ -136,7 +136,7 @@ impl Checker {
     pub(super) fn notify(&mut self, shape: shape::Notify) -> Notify {
         let command = shape.command.and_then(|words| {
             let words = self.ok(value::command(words))?;
-            Some(self.program_path(words))
+            Some(self.program(words))
         });
         let webhook = shape.webhook.and_then(|address| {
             let span = address.span();

@@ -57,11 +57,30 @@ pub fn webhook(address: &SecretString, span: Range<usize>) -> Checked<()> {
         Problem::at(span.clone(), format!("this URL is not one: {error}"))
             .hint("write it in full, beginning with https://")
     })?;
-    let is_sound = url.scheme() == "https" || (url.scheme() == "http" && stays_here(&url));
-    is_sound.then_some(()).ok_or_else(|| {
-        Problem::at(span, "a webhook must begin with https://")
-            .hint("http:// is for 127.0.0.1, [::1] and localhost only")
-    })
+    match webhook_fault(&url) {
+        None => Ok(()),
+        Some((fault, hint)) => Err(Problem::at(span, fault).hint(hint)),
+    }
+}
+
+/// What is wrong with the address of a webhook, and what to do; it is told without quoting it.
+pub fn webhook_fault(url: &Url) -> Option<(&'static str, &'static str)> {
+    let is_sound = url.scheme() == "https" || (url.scheme() == "http" && stays_here(url));
+    match () {
+        () if !is_sound => Some((
+            "a webhook must begin with https://",
+            "http:// is for 127.0.0.1, [::1] and localhost only",
+        )),
+        () if has_login(url) => Some((
+            "a webhook must not hold a user name or password",
+            "nothing would send them; use a `command` where the other side wants a login",
+        )),
+        () => None,
+    }
+}
+
+fn has_login(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// An http or https URL without user, password and fragment.
@@ -73,9 +92,7 @@ fn plain_url(text: &Spanned<String>) -> Checked<Url> {
     match () {
         () if !["http", "https"].contains(&url.scheme()) => Err(wrong("must begin with https://")),
         () if !url.has_host() => Err(wrong("has no host")),
-        () if !url.username().is_empty() || url.password().is_some() => {
-            Err(wrong("must not hold a user name or password"))
-        }
+        () if has_login(&url) => Err(wrong("must not hold a user name or password")),
         () if url.fragment().is_some() => Err(wrong("must not have a fragment (`#…`)")),
         () => Ok(url),
     }
@@ -98,9 +115,12 @@ mod tests {
             "http://hooks.example/T0",
             "hooks.example/T0",
             "ftp://hooks.example",
+            "https://user:s3cret@hooks.example/x",
+            "https://s3cret@hooks.example/x",
         ] {
             let problem = format!("{:?}", check(address).unwrap_err());
             assert!(!problem.contains("hooks.example"), "{problem}");
+            assert!(!problem.contains("s3cret"), "{problem}");
         }
     }
 

@@ -191,7 +191,7 @@ async fn a_pair_that_is_being_replaced_is_looked_at_once_more() {
     let script = "cd \"$0\" && cat \"$(cat which 2>/dev/null || echo old)\" && echo new > which";
     let words = ["sh", "-c", script, folder.path().to_str().expect("text")];
     let mut pair = at(folder.path(), &certificate, "");
-    pair.key = SecretSource::Command(words.map(str::to_owned).into());
+    pair.key = SecretSource::Command(words.map(str::to_owned).to_vec().into());
     let by_command = |provider: &mut Provider| {
         provider.flow = Flow::ClientCredentials;
         provider.certificate = Some(pair.clone());

@@ -1,5 +1,6 @@
 //! Brings notices to people: to a command on its standard input, and to a web address.
 
+use std::future::Future;
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::watch::Notice;
-use crate::config::{Notify, SecretSource};
+use crate::config::{self, Notify, Program, SecretSource};
 use crate::oauth::http::{HttpClient, HttpError};
 use crate::tls::{self, TlsError};
 
@@ -60,9 +61,18 @@ struct Message<'a> {
     notices: &'a [Notice],
 }
 
+/// Whoever brings notices to people.
+pub trait Tell: Send + Sync + 'static {
+    /// Tells people; on every way that there is.
+    ///
+    /// # Errors
+    /// The first, if it failed on all of them.
+    fn tell(&self, notices: &[Notice]) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+}
+
 /// The ways to people that are configured.
 pub struct Messenger {
-    command: Option<Vec<String>>,
+    command: Option<Program>,
     webhook: Option<SecretSource>,
     http: HttpClient,
 }
@@ -80,18 +90,32 @@ impl Messenger {
         })
     }
 
-    /// Tells people; on every way that is configured.
-    ///
-    /// # Errors
-    /// The first, if it failed on all of them. One that failed while another succeeded is in the log.
-    pub async fn deliver(&self, notices: &[Notice]) -> Result<(), DeliveryError> {
+    async fn post(&self, address: &SecretSource, message: Vec<u8>) -> Result<(), DeliveryError> {
+        let source = address.clone();
+        let read = tokio::task::spawn_blocking(move || source.read()).await;
+        let address = read
+            .map_err(|error| DeliveryError::Address(error.to_string()))?
+            .map_err(|error| DeliveryError::Address(error.to_string()))?;
+        // What is wrong with it is not quoted: it may be a secret.
+        let url = Url::parse(address.expose_secret())
+            .map_err(|error| DeliveryError::Address(error.to_string()))?;
+        if let Some((fault, hint)) = config::webhook_fault(&url) {
+            return Err(DeliveryError::Address(format!("{fault}; {hint}")));
+        }
+        Ok(self.http.post_json(&url, message).await?)
+    }
+}
+
+impl Tell for Messenger {
+    /// One way that failed while another succeeded is in the log.
+    async fn tell(&self, notices: &[Notice]) -> Result<(), DeliveryError> {
         let lines: Vec<String> = notices.iter().map(Notice::text).collect();
         let text = format!("mailwicket: {}", lines.join("\n"));
         // Strings and times always can be written as JSON.
         let message = serde_json::to_vec(&Message { text, notices }).unwrap_or_default();
         let mut results = Vec::new();
-        if let Some(words) = &self.command {
-            results.push(run(words, &message).await);
+        if let Some(command) = &self.command {
+            results.push(run(command, &message).await);
         }
         if let Some(address) = &self.webhook {
             results.push(self.post(address, message).await);
@@ -108,27 +132,13 @@ impl Messenger {
         }
         Ok(())
     }
-
-    async fn post(&self, address: &SecretSource, message: Vec<u8>) -> Result<(), DeliveryError> {
-        let source = address.clone();
-        let read = tokio::task::spawn_blocking(move || source.read()).await;
-        let address = read
-            .map_err(|error| DeliveryError::Address(error.to_string()))?
-            .map_err(|error| DeliveryError::Address(error.to_string()))?;
-        // What is wrong with it is not quoted: it may be a secret.
-        let url = Url::parse(address.expose_secret())
-            .map_err(|error| DeliveryError::Address(error.to_string()))?;
-        Ok(self.http.post_json(&url, message).await?)
-    }
 }
 
 /// Runs a command with the message on its standard input.
-async fn run(words: &[String], message: &[u8]) -> Result<(), DeliveryError> {
-    let (program, arguments) = words.split_first().map_or(("", words), |(p, a)| (p, a));
-    let program = || program.to_owned();
+async fn run(command: &Program, message: &[u8]) -> Result<(), DeliveryError> {
+    let program = || command.name().to_owned();
     let running = async {
-        let mut child = Command::new(program())
-            .args(arguments)
+        let mut child = Command::from(command.command())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -158,6 +168,8 @@ async fn run(words: &[String], message: &[u8]) -> Result<(), DeliveryError> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::oauth::testing::{Endpoint, Reply};
     use crate::observe::notify::Event;
@@ -176,7 +188,7 @@ mod tests {
     fn shell(script: &str) -> Messenger {
         let words = ["sh", "-c", script].map(str::to_owned);
         Messenger::new(&Notify {
-            command: Some(words.into()),
+            command: Some(words.to_vec().into()),
             ..Notify::default()
         })
         .expect("TLS")
@@ -187,7 +199,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("told");
         let messenger = shell(&format!("cat > {}", file.display()));
-        messenger.deliver(&[notice()]).await.expect("delivered");
+        messenger.tell(&[notice()]).await.expect("delivered");
         let told: serde_json::Value =
             serde_json::from_slice(&std::fs::read(file).expect("told")).expect("JSON");
         assert_eq!(told["notices"][0]["state"], "needs-consent");
@@ -199,18 +211,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_fails_or_is_not_there_is_an_error_and_one_that_reads_nothing_is_not() {
-        let failed = shell("exit 3").deliver(&[notice()]).await;
+        let failed = shell("exit 3").tell(&[notice()]).await;
         assert!(matches!(failed, Err(DeliveryError::Refused { .. })));
         shell("exec 0<&-; exit 0")
-            .deliver(&[notice()])
+            .tell(&[notice()])
             .await
             .expect("delivered");
         let nowhere = Messenger::new(&Notify {
-            command: Some(vec!["/nowhere/tell-me".into()]),
+            command: Some(vec!["/nowhere/tell-me".to_owned()].into()),
             ..Notify::default()
         });
-        let missing = nowhere.expect("TLS").deliver(&[notice()]).await;
+        let missing = nowhere.expect("TLS").tell(&[notice()]).await;
         assert!(matches!(missing, Err(DeliveryError::Command { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_webhook_with_a_password_in_it_is_refused_without_quoting_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("address");
+        std::fs::write(&file, "http://user:s3cret@127.0.0.1:9/x").expect("written");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("ours");
+        let messenger = Messenger::new(&Notify {
+            webhook: Some(SecretSource::File(file)),
+            ..Notify::default()
+        });
+        let error = messenger.expect("TLS").tell(&[notice()]).await;
+        let error = error.expect_err("refused").to_string();
+        assert!(error.contains("must not hold a user name"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
     }
 
     #[tokio::test]
@@ -226,12 +254,12 @@ mod tests {
             ..Notify::default()
         });
         let messenger = messenger.expect("TLS");
-        messenger.deliver(&[notice()]).await.expect("delivered");
+        messenger.tell(&[notice()]).await.expect("delivered");
         let request = &endpoint.requests()[0];
         assert!(request.starts_with("POST /hooks/s3cret "), "{request}");
         assert!(request.contains("application/json"), "{request}");
         assert!(request.contains("needs-consent"), "{request}");
-        let error = messenger.deliver(&[notice()]).await.expect_err("refused");
+        let error = messenger.tell(&[notice()]).await.expect_err("refused");
         let error = error.to_string();
         assert!(
             error.contains("403") && !error.contains("s3cret"),

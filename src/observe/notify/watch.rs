@@ -2,13 +2,15 @@
 //!
 //! Knows no clock, file, account or network: it is shown what is wrong now, and says what is news.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How long after the first word, and after each reminder, somebody is reminded.
 const REMIND: SignedDuration = SignedDuration::from_hours(24);
+/// An end that moves by less is the same one: it is told as seconds that are left, and clocks are set right.
+const SAME_END: SignedDuration = SignedDuration::from_mins(10);
 /// Days before an end at which it is announced; the last is the end itself.
 const NOTICE_DAYS: [i64; 4] = [30, 7, 1, 0];
 
@@ -21,8 +23,9 @@ pub struct Trouble {
     pub kind: String,
     /// Since when.
     pub since: Timestamp,
-    /// How long it may last before anybody is told: what heals by itself within minutes is no news.
-    pub patience: SignedDuration,
+    /// How long it may last before anybody is told: what heals by itself within minutes is no news. `None` for what says nothing about
+    /// trouble of this kind: it begins none, and ends none.
+    pub patience: Option<SignedDuration>,
     /// Why, in words.
     pub reason: String,
     /// What to do, in words.
@@ -38,6 +41,17 @@ pub struct Ending {
     pub at: Timestamp,
     /// What to do before that.
     pub remedy: String,
+}
+
+/// All that can be seen at one time; each list is complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Who can have trouble at all.
+    pub accounts: BTreeSet<String>,
+    /// What is wrong.
+    pub troubles: Vec<Trouble>,
+    /// What will end.
+    pub endings: Vec<Ending>,
 }
 
 /// Something that people have to hear. Holds no secret.
@@ -117,27 +131,27 @@ struct Told {
     kind: String,
     /// When they heard of it last.
     at: Timestamp,
+    /// Whether it was not there at the last look. A login that succeeds may be refused the mailbox a moment later, and nobody wants to
+    /// hear of that moment.
+    #[serde(default)]
+    is_gone: bool,
 }
 
 impl Watch {
-    /// What is news, given everything that is wrong and everything that will end; both lists are complete. Taken for told: whoever
-    /// cannot deliver it goes on with a copy of the state before.
-    pub fn look(
-        &mut self,
-        now: Timestamp,
-        troubles: &[Trouble],
-        endings: &[Ending],
-    ) -> Vec<Notice> {
+    /// What is news. Taken for told: whoever cannot deliver it goes on with a copy of the state before.
+    pub fn look(&mut self, now: Timestamp, sight: &Sight) -> Vec<Notice> {
         let mut notices = Vec::new();
-        for trouble in troubles {
+        for trouble in &sight.troubles {
             notices.extend(self.of_trouble(now, trouble));
         }
-        notices.extend(self.over(now, troubles));
-        for ending in endings {
+        notices.extend(self.over(now, sight));
+        for ending in &sight.endings {
             notices.extend(self.of_ending(now, ending));
         }
-        let is_left = |subject: &String| endings.iter().any(|ending| ending.subject == *subject);
-        self.endings.retain(|subject, _| is_left(subject));
+        let is_left = |subject: &String| sight.endings.iter().any(|end| end.subject == *subject);
+        // What cannot be seen for a while is not told anew when it can.
+        self.endings
+            .retain(|subject, (at, _)| is_left(subject) || now < *at);
         notices
     }
 
@@ -145,13 +159,18 @@ impl Watch {
         let told = self.troubles.get(&trouble.subject);
         let event = match told {
             Some(told) if told.kind == trouble.kind => {
-                (now.duration_since(told.at) >= REMIND).then_some(Event::Reminder)
+                // Either way: a clock that was ahead must not silence anybody.
+                (now.duration_since(told.at).abs() >= REMIND).then_some(Event::Reminder)
             }
             // What has become worse, or other, is news, but what may heal by itself still gets its time.
-            _ => (now.duration_since(trouble.since) >= trouble.patience).then_some(Event::Began),
+            _ => (now.duration_since(trouble.since) >= trouble.patience?).then_some(Event::Began),
         }?;
         let kind = trouble.kind.clone();
-        let told = Told { kind, at: now };
+        let told = Told {
+            kind,
+            at: now,
+            is_gone: false,
+        };
         self.troubles.insert(trouble.subject.clone(), told);
         Some(Notice {
             event,
@@ -163,25 +182,27 @@ impl Watch {
         })
     }
 
-    /// What people have heard of and is no more.
-    fn over(&mut self, now: Timestamp, troubles: &[Trouble]) -> Vec<Notice> {
-        let is_over = |subject: &String| troubles.iter().all(|trouble| trouble.subject != *subject);
-        let over: Vec<String> = self
-            .troubles
-            .keys()
-            .filter(|s| is_over(s))
-            .cloned()
-            .collect();
-        let notice = |subject: String| {
-            self.troubles.remove(&subject);
-            Notice {
-                event: Event::Over,
-                subject,
-                state: "ok".to_owned(),
-                at: now,
-                reason: String::new(),
-                remedy: String::new(),
+    /// What people have heard of and is no more. Of an account that is no more there is nothing to tell.
+    fn over(&mut self, now: Timestamp, sight: &Sight) -> Vec<Notice> {
+        let mut over = Vec::new();
+        for (subject, told) in &mut self.troubles {
+            let is_gone = !sight.goes_on(subject, told);
+            let was_gone = std::mem::replace(&mut told.is_gone, is_gone);
+            if was_gone && is_gone {
+                over.push(subject.clone());
             }
+        }
+        for subject in &over {
+            self.troubles.remove(subject);
+        }
+        over.retain(|subject| sight.accounts.contains(subject));
+        let notice = |subject| Notice {
+            event: Event::Over,
+            subject,
+            state: "ok".to_owned(),
+            at: now,
+            reason: String::new(),
+            remedy: String::new(),
         };
         over.into_iter().map(notice).collect()
     }
@@ -192,7 +213,8 @@ impl Watch {
         // The nearest of the days that have come.
         let days = NOTICE_DAYS.into_iter().rev().find(due)?;
         let told = self.endings.get(&ending.subject);
-        if told.is_some_and(|(at, told)| *at == ending.at && *told <= days) {
+        let is_same = |at: &Timestamp| ending.at.duration_since(*at).abs() < SAME_END;
+        if told.is_some_and(|(at, told)| is_same(at) && *told <= days) {
             return None;
         }
         self.endings
@@ -205,6 +227,15 @@ impl Watch {
             reason: String::new(),
             remedy: ending.remedy.clone(),
         })
+    }
+}
+
+impl Sight {
+    /// Whether what people were told of this subject is still so, or has become something else that they will be told of.
+    fn goes_on(&self, subject: &str, told: &Told) -> bool {
+        let is_it = |trouble: &Trouble| trouble.kind == told.kind || trouble.patience.is_some();
+        let mut troubles = self.troubles.iter();
+        troubles.any(|trouble| trouble.subject == *subject && is_it(trouble))
     }
 }
 
@@ -223,9 +254,18 @@ mod tests {
             subject: "alice@example.com".into(),
             kind: kind.into(),
             since: at(0),
-            patience: SignedDuration::from_hours(patience),
+            patience: Some(SignedDuration::from_hours(patience)),
             reason: "it lapsed".into(),
             remedy: "Sign in again.".into(),
+        }
+    }
+
+    /// What alice's administrator sees.
+    fn sight(troubles: &[Trouble], endings: &[Ending]) -> Sight {
+        Sight {
+            accounts: BTreeSet::from(["alice@example.com".to_owned()]),
+            troubles: troubles.to_vec(),
+            endings: endings.to_vec(),
         }
     }
 
@@ -238,7 +278,7 @@ mod tests {
         let mut watch = Watch::default();
         let troubles = [trouble("needs-consent", 0)];
         let told: Vec<_> = (0..50)
-            .flat_map(|hour| watch.look(at(hour), &troubles, &[]))
+            .flat_map(|hour| watch.look(at(hour), &sight(&troubles, &[])))
             .collect();
         assert_eq!(
             events(&told),
@@ -248,24 +288,37 @@ mod tests {
             told[0].text(),
             "alice@example.com: needs-consent. it lapsed. Sign in again"
         );
-        assert_eq!(events(&watch.look(at(50), &[], &[])), [Event::Over]);
-        assert_eq!(watch.look(at(51), &[], &[]), []);
+        assert_eq!(watch.look(at(50), &sight(&[], &[])), []);
+        assert_eq!(events(&watch.look(at(50), &sight(&[], &[]))), [Event::Over]);
+        assert_eq!(watch.look(at(51), &sight(&[], &[])), []);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_while_silences_nobody() {
+        let mut watch = Watch::default();
+        let troubles = sight(&[trouble("needs-consent", 0)], &[]);
+        watch.look(at(24 * 365), &troubles);
+        assert_eq!(events(&watch.look(at(1), &troubles)), [Event::Reminder]);
+        assert_eq!(watch.look(at(2), &troubles), []);
     }
 
     #[test]
     fn what_heals_within_its_patience_is_never_told() {
         let mut watch = Watch::default();
         let troubles = [trouble("retrying", 2)];
-        assert_eq!(watch.look(at(1), &troubles, &[]), []);
-        assert_eq!(watch.look(at(1), &[], &[]), []);
-        assert_eq!(events(&watch.look(at(2), &troubles, &[])), [Event::Began]);
+        assert_eq!(watch.look(at(1), &sight(&troubles, &[])), []);
+        assert_eq!(watch.look(at(1), &sight(&[], &[])), []);
+        assert_eq!(
+            events(&watch.look(at(2), &sight(&troubles, &[]))),
+            [Event::Began]
+        );
     }
 
     #[test]
     fn another_kind_of_trouble_is_news() {
         let mut watch = Watch::default();
-        watch.look(at(0), &[trouble("retrying", 0)], &[]);
-        let news = watch.look(at(1), &[trouble("needs-consent", 0)], &[]);
+        watch.look(at(0), &sight(&[trouble("retrying", 0)], &[]));
+        let news = watch.look(at(1), &sight(&[trouble("needs-consent", 0)], &[]));
         assert_eq!(events(&news), [Event::Began]);
     }
 
@@ -273,11 +326,12 @@ mod tests {
     fn a_restart_repeats_nothing_and_forgets_nothing() {
         let mut watch = Watch::default();
         let troubles = [trouble("needs-consent", 0)];
-        watch.look(at(0), &troubles, &[]);
+        watch.look(at(0), &sight(&troubles, &[]));
         let kept = serde_json::to_string(&watch).expect("JSON");
         let mut watch: Watch = serde_json::from_str(&kept).expect("as it was written");
-        assert_eq!(watch.look(at(1), &troubles, &[]), []);
-        assert_eq!(events(&watch.look(at(2), &[], &[])), [Event::Over]);
+        assert_eq!(watch.look(at(1), &sight(&troubles, &[])), []);
+        assert_eq!(watch.look(at(2), &sight(&[], &[])), []);
+        assert_eq!(events(&watch.look(at(2), &sight(&[], &[]))), [Event::Over]);
     }
 
     #[test]
@@ -289,7 +343,7 @@ mod tests {
             remedy: "make a new one".into(),
         }];
         let told_on: Vec<i64> = (0..60)
-            .filter(|day| !watch.look(at(24 * day), &[], &end).is_empty())
+            .filter(|day| !watch.look(at(24 * day), &sight(&[], &end)).is_empty())
             .collect();
         assert_eq!(told_on, [10, 33, 39, 40]);
     }
@@ -304,9 +358,76 @@ mod tests {
                 remedy: String::new(),
             }]
         };
-        assert_eq!(watch.look(at(0), &[], &end(at(24 * 5))).len(), 1);
-        assert_eq!(watch.look(at(1), &[], &end(at(24 * 5))), []);
+        assert_eq!(watch.look(at(0), &sight(&[], &end(at(24 * 5)))).len(), 1);
+        assert_eq!(watch.look(at(1), &sight(&[], &end(at(24 * 5)))), []);
         // A new secret with another end is another matter.
-        assert_eq!(watch.look(at(2), &[], &end(at(24 * 6))).len(), 1);
+        assert_eq!(watch.look(at(2), &sight(&[], &end(at(24 * 6)))).len(), 1);
+    }
+    #[test]
+    fn an_end_that_moves_by_seconds_is_the_same_and_told_once() {
+        let mut watch = Watch::default();
+        let end = |seconds| {
+            [Ending {
+                subject: "sign-in of alice@example.com".into(),
+                at: at(5) + SignedDuration::from_secs(seconds),
+                remedy: String::new(),
+            }]
+        };
+        let told: Vec<_> = (0..100)
+            .flat_map(|look| {
+                let end = end((look % 3) * 7);
+                // Once in a while it cannot be seen.
+                let end = if look % 10 == 9 { &[][..] } else { &end };
+                watch.look(at(0), &sight(&[], end))
+            })
+            .collect();
+        assert_eq!(events(&told), [Event::Ending]);
+    }
+
+    #[test]
+    fn trouble_of_an_account_that_was_removed_ends_without_a_word() {
+        let mut watch = Watch::default();
+        watch.look(at(0), &sight(&[trouble("needs-consent", 0)], &[]));
+        for _ in 0..3 {
+            assert_eq!(watch.look(at(1), &Sight::default()), []);
+        }
+        // And when it comes back, well, neither.
+        assert_eq!(watch.look(at(2), &sight(&[], &[])), []);
+        assert_eq!(watch.look(at(2), &sight(&[], &[])), []);
+    }
+
+    #[test]
+    fn trouble_that_is_gone_for_one_look_is_not_over() {
+        let mut watch = Watch::default();
+        let troubles = [trouble("login-failing", 0)];
+        watch.look(at(0), &sight(&troubles, &[]));
+        for _ in 0..3 {
+            assert_eq!(watch.look(at(1), &sight(&[], &[])), []);
+            assert_eq!(watch.look(at(1), &sight(&troubles, &[])), []);
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_of_a_trouble_neither_begins_nor_ends_it() {
+        let mut watch = Watch::default();
+        let nothing = [Trouble {
+            patience: None,
+            ..trouble("login-failing", 0)
+        }];
+        let look = |watch: &mut Watch, troubles: &[Trouble]| {
+            let both = [at(1), at(1)].map(|at| watch.look(at, &sight(troubles, &[])));
+            events(&both.concat())
+        };
+        assert_eq!(look(&mut watch, &nothing), []);
+        assert_eq!(
+            look(&mut watch, &[trouble("login-failing", 0)]),
+            [Event::Began]
+        );
+        assert_eq!(look(&mut watch, &nothing), []);
+        assert_eq!(
+            look(&mut watch, &[trouble("needs-consent", 0)]),
+            [Event::Began]
+        );
+        assert_eq!(look(&mut watch, &nothing), [Event::Over]);
     }
 }

@@ -1,15 +1,14 @@
-use std::path::Path;
-
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::*;
-use crate::config::{Flow, Identity, MaxUpstream, Roster, SecretSource, Template};
+use crate::config::{Flow, MaxUpstream, Roster, SecretSource, Template};
 use crate::oauth::response::Answer;
 use crate::oauth::testing::{Endpoint, Reply, provider};
 use crate::token::life::{Life, State};
+use crate::token::testing::{account_of, open};
 
 const LIMIT: Duration = Duration::from_secs(3);
 const ALICE: &str = "alice@example.com";
@@ -34,32 +33,12 @@ fn account_at(url: &Url, address: &str, change: impl FnOnce(&mut Provider)) -> A
     account_of(&Arc::new(provider), address)
 }
 
-fn account_of(provider: &Arc<Provider>, address: &str) -> Arc<Account> {
-    Arc::new(Account {
-        address: address.into(),
-        provider: provider.clone(),
-        logins: vec![address.into()],
-        identity: Identity {
-            imap: address.into(),
-            pop3: address.into(),
-            smtp: address.into(),
-        },
-        authorize_as: None,
-        max_upstream: crate::config::MaxUpstream::default(),
-        password_hashes: Vec::new(),
-    })
-}
-
 /// A vault, an endpoint, and an account whose grant was made so long ago.
 struct Bench {
     folder: TempDir,
     endpoint: Endpoint,
     account: Arc<Account>,
     tokens: Tokens,
-}
-
-fn open(folder: &Path) -> Vault {
-    Vault::open(folder, &SecretSource::File(folder.join("vault.key"))).expect("vault")
 }
 
 impl Bench {
@@ -186,10 +165,10 @@ async fn a_fit_token_is_served_without_asking() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_logins_share_one_request() {
+async fn two_hundred_logins_share_one_request() {
     let slow = good("new", "rt2").slow(Duration::from_millis(100));
     let bench = Arc::new(Bench::new(4000, Endpoint::replying(vec![slow]).await).await);
-    let logins: Vec<_> = (0..100)
+    let logins: Vec<_> = (0..200)
         .map(|_| {
             let bench = bench.clone();
             tokio::spawn(async move { bench.login().await })
@@ -909,6 +888,7 @@ fn the_status_is_json_for_scripts() {
         &Life::new(State::NeedsConsent, Timestamp::UNIX_EPOCH),
         None,
         None,
+        Timestamp::UNIX_EPOCH,
     );
     let json = serde_json::to_value(&status).expect("json");
     assert_eq!(json["state"], "needs-consent");
@@ -968,4 +948,80 @@ async fn nothing_secret_is_logged_at_the_most_verbose_level() {
     let log = String::from_utf8_lossy(&logged.0.lock().expect("log")).into_owned();
     assert!(log.contains("TRACE"), "it was verbose");
     assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_loses_every_answer_is_not_asked_for_each_account() {
+    let endpoint = Endpoint::replying(vec![Reply::json(500, "")]).await;
+    let mut registration = provider(&endpoint.url);
+    registration.flow = Flow::ClientCredentials;
+    let registration = Arc::new(registration);
+    let bench = Bench::without_grant(endpoint, account_of(&registration, ALICE));
+    for n in 0..20 {
+        let account = account_of(&registration, &format!("{n}@example.com"));
+        let outcome = bench.tokens.obtain(&account, Need::Login).await;
+        assert_eq!(outcome.expect_err("down").cause, Cause::Token);
+    }
+    assert_eq!(bench.endpoint.hits(), 3);
+}
+
+#[tokio::test]
+async fn an_account_that_a_broken_registration_holds_back_is_not_said_to_be_ok() {
+    let endpoint = Endpoint::replying(vec![refusal("invalid_client")]).await;
+    let mut bench = Bench::new(4000, endpoint).await;
+    bench.login().await.expect_err("refused");
+    let alice = bench.account.clone();
+    bench.account = account_of(&alice.provider, "bob@example.com");
+    bench.authorise(4000, "his", "rtB");
+    let status = bench.tokens.status(&bench.account);
+    assert_eq!(status.state, State::ConfigError);
+    assert!(status.reason.expect("told").contains("invalid_client"));
+    assert!(status.next_try.is_some());
+    bench.authorise(0, "anew", "rtC");
+    assert_eq!(bench.state(), State::Ok, "it needs nothing now");
+    assert_eq!(bench.endpoint.hits(), 1);
+}
+
+/// A world whose clock somebody sets.
+struct Set(Mutex<jiff::SignedDuration>);
+
+impl World for Set {
+    fn now(&self) -> Timestamp {
+        Timestamp::now() + *self.0.lock().expect("the clock")
+    }
+
+    fn luck(&self) -> f64 {
+        0.5
+    }
+
+    fn client(&self, provider: Arc<Provider>) -> Result<OAuth, crate::tls::TlsError> {
+        OAuth::new(provider, LIMIT)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_makes_no_dead_token_look_alive() {
+    let endpoint = Endpoint::replying(vec![good("new", "rt2")]).await;
+    let mut bench = Bench::new(0, endpoint).await;
+    let world = Arc::new(Set(Mutex::default()));
+    bench.tokens = Tokens::in_world(open(bench.folder.path()), world.clone(), Recent::default());
+    assert_eq!(bench.login().await.expect("token"), "old");
+    // An hour passes, and the clock is back where it was.
+    tokio::time::advance(Duration::from_secs(3700)).await;
+    tokio::time::resume();
+    assert_eq!(bench.login().await.expect("token"), "new");
+    // By days, even: the new token is not taken for one of the future.
+    *world.0.lock().expect("the clock") = jiff::SignedDuration::from_hours(-72);
+    assert_eq!(bench.login().await.expect("token"), "new");
+    assert_eq!(bench.endpoint.hits(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_goes_on_losing_answers_is_asked_once_at_a_time() {
+    let bench = Bench::new(4000, Endpoint::replying(vec![Reply::Drop]).await).await;
+    bench.login().await.expect_err("lost, and lost again");
+    assert_eq!(bench.endpoint.hits(), 2);
+    bench.wait_is_over();
+    bench.login().await.expect_err("lost");
+    assert_eq!(bench.endpoint.hits(), 3);
 }

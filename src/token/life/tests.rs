@@ -415,3 +415,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_endpoint_that_is_broken_for_three_accounts_in_a_row_is_broken_for_all() {
+    let mut brake = off();
+    let broken = trouble(Class::Retry);
+    for _ in 0..10 {
+        brake.doubted("alice", at(0), &broken, 0.0);
+        brake.doubted("bob", at(0), &broken, 0.0);
+    }
+    assert!(brake.is_off(at(0)), "two accounts may be ill themselves");
+    brake.release();
+    brake.doubted("carol", at(0), &broken, 0.0);
+    assert!(brake.is_off(at(0)), "in a row");
+    brake.doubted("alice", at(0), &broken, 0.0);
+    brake.doubted("bob", at(0), &broken, 0.0);
+    assert!(!brake.is_off(at(0)));
+    assert!(brake.admit(at(1)) && !brake.admit(at(1)), "one goes first");
+    brake.doubted("alice", at(2), &broken, 1.0);
+    assert!(!brake.is_off(at(3)), "and decides for all");
+}
+
+#[test]
+fn a_refresh_token_is_used_weekly_even_if_the_access_token_lives_for_a_year() {
+    let span = Span::new(at(0), Some(Duration::from_secs(365 * 24 * HOUR)));
+    let used = Upkeep {
+        used_at: at(7 * 24 * HOUR),
+        ..upkeep(Some(span))
+    };
+    let due = life().due(&used, at(7 * 24 * HOUR)).expect("due");
+    assert!(due <= at(7 * 24 * HOUR), "{due}");
+    let application = Upkeep {
+        can_lapse: false,
+        ..used
+    };
+    let due = life().due(&application, at(7 * 24 * HOUR)).expect("due");
+    assert!(due > at(300 * 24 * HOUR), "nothing lapses there: {due}");
+}
