@@ -291,7 +291,7 @@ fn a_sender_that_is_refused_behind_its_message_is_explained_in_the_log() {
 
 #[test]
 fn a_provider_that_says_for_how_long_it_wants_no_login_hears_none() {
-    let throttled = vec![
+    let throttled = [
         opening(Protocol::Imap, "vm"),
         asked(Protocol::Imap, 1),
         vec![
