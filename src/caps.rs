@@ -2,7 +2,7 @@
 //!
 //! A provider refuses sessions beyond its own number, and what it says then is rarely understood. So those beyond the number wait
 //! here for a moment, in the order in which they came, and are then told to come back. The numbers follow the configuration while
-//! sessions go on.
+//! sessions go on. Where a provider says for how long it wants no other login, all are told so at once until then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,16 +18,23 @@ use crate::stage::Stage;
 
 /// How long a login waits for a place; mail programs give up after ten seconds at the earliest.
 const WAIT: Duration = Duration::from_secs(5);
+/// A provider's wish to be left alone is kept for so long at most.
+const LONGEST_HOLD: Duration = Duration::from_secs(5 * 60);
 
 /// The places of all accounts. It outlives reloads.
 #[derive(Debug)]
 pub struct Caps {
     per_account: Option<usize>,
     caps: Mutex<Table>,
+    holds: Mutex<Holds>,
 }
 
 /// By account, and by protocol or over all of them.
 type Table = HashMap<(String, Option<Protocol>), Arc<Cap>>;
+
+/// Until when nobody may log in, by account and protocol: providers count each protocol for itself, and a program that fetches too
+/// often must not keep alarms from being sent.
+type Holds = HashMap<(String, Protocol), Instant>;
 
 /// The places that a session has; they are free again when this is dropped.
 #[derive(Debug)]
@@ -39,14 +46,16 @@ impl Caps {
         Self {
             per_account,
             caps: Mutex::default(),
+            holds: Mutex::default(),
         }
     }
 
     /// Places for a session of `account`, perhaps after a while.
     ///
     /// # Errors
-    /// [`Cause::Limit`], if none became free in time.
+    /// [`Cause::Limit`], if none became free in time, or at once while the provider wants no login.
     pub async fn enter(&self, account: &Account, protocol: Protocol) -> Result<Seat, Failure> {
+        self.not_held(account, protocol)?;
         let until = Instant::now() + WAIT;
         let all = self.cap(account, None).enter(until).await;
         let all = all.ok_or_else(|| {
@@ -65,7 +74,36 @@ impl Caps {
                 account.address
             ))
         })?;
+        // Whoever had the place before may have heard it meanwhile.
+        self.not_held(account, protocol)?;
         Ok(Seat([all, own]))
+    }
+
+    /// The provider wants no other login of `account` for so long. A later wish does not shorten an earlier one.
+    pub fn hold(&self, account: &Account, protocol: Protocol, pause: Duration) {
+        let until = Instant::now() + pause.min(LONGEST_HOLD);
+        let key = (account.address.clone(), protocol);
+        let mut holds = self.holds();
+        let hold = holds.entry(key).or_insert(until);
+        *hold = until.max(*hold);
+    }
+
+    fn not_held(&self, account: &Account, protocol: Protocol) -> Result<(), Failure> {
+        let key = (account.address.clone(), protocol);
+        let mut holds = self.holds();
+        let Some(until) = holds.get(&key) else {
+            return Ok(());
+        };
+        let rest = until.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            holds.remove(&key);
+            return Ok(());
+        }
+        Err(full(format!(
+            "the provider wants no other {protocol} login of {} for {} s more; let its mail programs log in less often",
+            account.address,
+            rest.as_secs() + 1
+        )))
     }
 
     /// Takes other numbers up. Nobody who has a place loses it.
@@ -81,6 +119,8 @@ impl Caps {
             }
             account.is_some()
         });
+        self.holds()
+            .retain(|(address, _), _| by_address.contains_key(address.as_str()));
     }
 
     fn cap(&self, account: &Account, protocol: Option<Protocol>) -> Arc<Cap> {
@@ -101,6 +141,10 @@ impl Caps {
     fn caps(&self) -> MutexGuard<'_, Table> {
         // Every change is complete when the lock is given back.
         self.caps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn holds(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -277,5 +321,42 @@ mod tests {
         let _pop3 = caps.enter(&alice, Protocol::Pop3).await.unwrap();
         let failure = enter(&caps, &alice).await.unwrap_err();
         assert!(failure.detail.contains("sessions-per-account"), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_wants_no_login_is_left_alone_for_as_long_as_it_says() {
+        let (caps, alice) = (Caps::new(None), with(None));
+        caps.hold(&alice, Protocol::Smtp, Duration::from_secs(90));
+        caps.hold(&alice, Protocol::Smtp, Duration::from_secs(1));
+        let start = Instant::now();
+        let failure = enter(&caps, &alice).await.unwrap_err();
+        assert_eq!(start.elapsed(), Duration::ZERO, "answered at once");
+        assert_eq!(failure.cause, Cause::Limit);
+        assert!(failure.detail.contains("smtp login"), "{failure}");
+        caps.enter(&alice, Protocol::Imap).await.unwrap();
+        let bob = account("bob@contoso.com", &["bob"], &[]);
+        enter(&caps, &bob).await.unwrap();
+        tokio::time::advance(Duration::from_secs(89)).await;
+        assert!(enter(&caps, &alice).await.is_err());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        enter(&caps, &alice).await.unwrap();
+        assert!(caps.holds().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_for_a_place_hears_that_the_provider_wants_no_login() {
+        let (caps, alice) = (Arc::new(Caps::new(None)), with(Some(1)));
+        let seat = enter(&caps, &alice).await.unwrap();
+        let (waiting_at, waiting_for) = (caps.clone(), alice.clone());
+        let waiting = tokio::spawn(async move { enter(&waiting_at, &waiting_for).await });
+        tokio::task::yield_now().await;
+        caps.hold(&alice, Protocol::Smtp, Duration::MAX);
+        drop(seat);
+        assert!(waiting.await.unwrap().is_err());
+        tokio::time::advance(LONGEST_HOLD).await;
+        enter(&caps, &alice).await.unwrap();
+        caps.hold(&alice, Protocol::Smtp, Duration::MAX);
+        caps.adopt(&[]);
+        assert!(caps.holds().is_empty());
     }
 }

@@ -474,7 +474,9 @@ impl Dialled {
         let failure = |cause, told: UpstreamFailure| {
             let server = format!("{}:{}", login.host, login.port);
             let detail = format!("{server} as {}: {}", login.identity, told.detail);
-            Failure::new(Stage::Login, cause, detail).remedied(told.remedy)
+            Failure::new(Stage::Login, cause, detail)
+                .remedied(told.remedy)
+                .pausing(told.pause.map(Duration::from_millis))
         };
         let other = |reason: String| {
             LoginFailure::Other(failure(

@@ -3,6 +3,7 @@
 //! Nothing here knows a protocol: each dialogue maps a [`Cause`] to its own reply in one table.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::stage::Stage;
 
@@ -89,6 +90,8 @@ pub struct Failure {
     log_code: Option<&'static str>,
     /// What to do next once more, where it is known apart from what happened.
     pub remedy: Option<String>,
+    /// For how long the provider wants no other login of this account.
+    pub pause: Option<Duration>,
 }
 
 impl Failure {
@@ -100,6 +103,7 @@ impl Failure {
             detail: detail.into(),
             log_code: None,
             remedy: None,
+            pause: None,
         }
     }
 
@@ -119,6 +123,12 @@ impl Failure {
         self.remedy = remedy
             .filter(|remedy| !remedy.is_empty())
             .map(str::to_owned);
+        self
+    }
+
+    /// The same, from a provider that wants to be left alone for so long.
+    pub fn pausing(mut self, pause: Option<Duration>) -> Self {
+        self.pause = pause;
         self
     }
 

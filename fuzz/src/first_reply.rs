@@ -1,4 +1,4 @@
-//! The first answer behind a login, which is looked at in passing.
+//! The first answers behind a login, which are looked at in passing.
 //!
 //! What is heard does not depend on how it is cut; nobody listens for ever; what goes to the log is printable and bounded. Which
 //! answers mean trouble is written down here once more.
@@ -13,6 +13,8 @@ use super::visit::Cuts;
 const LINE: usize = 512;
 /// Octets after which nobody listens.
 const ALL: usize = 64 * 1024;
+/// Answers of an SMTP server after which nobody listens.
+const SMTP_ANSWERS: usize = 32;
 /// Octets of the longest words about it.
 const DETAIL: usize = 4096;
 /// What providers say when a token was good for nothing.
@@ -60,10 +62,15 @@ fn listen(protocol: Protocol, mut said: &[u8], mut cuts: Cuts<'_>) -> Heard {
 fn is_right(protocol: Protocol, said: &[u8], heard: &Heard) {
     let mut lines: Vec<&[u8]> = said[..said.len().min(ALL)].split(|b| *b == b'\n').collect();
     lines.pop(); // it has no end
+    let mut answers = match protocol {
+        Protocol::Smtp => SMTP_ANSWERS,
+        Protocol::Imap | Protocol::Pop3 => 1,
+    };
     for line in lines {
         let line = line[..line.len().min(LINE)].trim_ascii_end();
         let lower = String::from_utf8_lossy(line).to_ascii_lowercase();
-        if TROUBLE.iter().any(|words| lower.contains(words)) {
+        let is_good = protocol == Protocol::Smtp && matches!(line.first(), Some(b'2' | b'3'));
+        if !is_good && TROUBLE.iter().any(|words| lower.contains(words)) {
             let Heard::Trouble(detail) = heard else {
                 panic!("{lower:?} is trouble, not {heard:?}");
             };
@@ -75,7 +82,8 @@ fn is_right(protocol: Protocol, said: &[u8], heard: &Heard) {
             Protocol::Pop3 => false,
             Protocol::Smtp => line.get(3) == Some(&b'-'),
         };
-        if !is_news {
+        answers -= usize::from(!is_news);
+        if answers == 0 {
             return assert_eq!(*heard, Heard::Nothing, "{lower:?}");
         }
     }

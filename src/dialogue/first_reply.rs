@@ -1,8 +1,9 @@
-//! The first answer of a session that has just logged in, looked at in passing.
+//! The first answers of a session that has just logged in, looked at in passing.
 //!
 //! Some servers accept a token and refuse the mailbox only afterwards, in the answer to the first command; without a word about it the
-//! administrator would see a login that succeeds and a mail program that fails. Nothing is changed or held back, and after the first
-//! answer nothing is looked at any more.
+//! administrator would see a login that succeeds and a mail program that fails. With SMTP it is the sender that is refused, often only
+//! behind the message's data; so some answers more are heard there, which are short, while mail goes the other way. Nothing is
+//! changed or held back, and after that nothing is looked at any more.
 
 use super::{refusals, text};
 use crate::protocol::Protocol;
@@ -11,21 +12,25 @@ use crate::protocol::Protocol;
 const LINE: usize = 512;
 /// Octets that are looked at in all; a server that says more has no trouble with the mailbox.
 const ALL: usize = 64 * 1024;
+/// Answers of an SMTP server that are heard: a few messages' worth.
+const SMTP_ANSWERS: usize = 32;
 
-/// Listens until the first answer is complete.
+/// Listens until the first answers are complete.
 #[derive(Debug)]
 pub struct FirstReply {
     protocol: Protocol,
     line: Vec<u8>,
+    /// Octets that are still heard, and answers.
     rest: usize,
+    answers: usize,
 }
 
 /// What was heard so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Not the whole first answer yet.
+    /// There may be more to hear.
     More,
-    /// An answer that tells nothing.
+    /// Nothing, and there will be no more.
     Nothing,
     /// What the server said, and what it means.
     Trouble(String),
@@ -38,6 +43,10 @@ impl FirstReply {
             protocol,
             line: Vec::new(),
             rest: ALL,
+            answers: match protocol {
+                Protocol::Smtp => SMTP_ANSWERS,
+                Protocol::Imap | Protocol::Pop3 => 1,
+            },
         }
     }
 
@@ -63,19 +72,31 @@ impl FirstReply {
         }
     }
 
-    fn judge(&self, line: &[u8]) -> Heard {
-        let is_news = match self.protocol {
-            Protocol::Imap => line.starts_with(b"* ") || line.starts_with(b"+"),
-            Protocol::Pop3 => false,
-            Protocol::Smtp => line.get(3) == Some(&b'-'),
+    fn judge(&mut self, line: &[u8]) -> Heard {
+        let is_end = match self.protocol {
+            Protocol::Imap => !line.starts_with(b"* ") && !line.starts_with(b"+"),
+            Protocol::Pop3 => true,
+            Protocol::Smtp => line.get(3) != Some(&b'-'),
         };
-        match refusals::after_login(line) {
-            Some(remedy) => Heard::Trouble(format!(
+        if let Some(remedy) = self.remedy(line) {
+            return Heard::Trouble(format!(
                 "the server let us in and then said: {} ({remedy})",
                 text::printable(line)
-            )),
-            None if is_news => Heard::More,
-            None => Heard::Nothing,
+            ));
+        }
+        self.answers = self.answers.saturating_sub(usize::from(is_end));
+        match self.answers {
+            0 => Heard::Nothing,
+            _ => Heard::More,
+        }
+    }
+
+    fn remedy(&self, line: &[u8]) -> Option<&'static str> {
+        // Among many answers, one that is good may hold the words by chance, in an id.
+        let is_good = self.protocol == Protocol::Smtp && matches!(line.first(), Some(b'2' | b'3'));
+        match is_good {
+            true => None,
+            false => refusals::after_login(line),
         }
     }
 }
@@ -113,7 +134,28 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_answer_counts() {
+    fn a_sender_that_is_refused_behind_its_message_is_explained() {
+        let words = trouble(
+            Protocol::Smtp,
+            "250 2.1.0 Sender OK\r\n250 2.1.5 Recipient OK\r\n354 Start mail input\r\n\
+             554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; Failed to process message\r\n",
+        );
+        assert!(words.contains("554 5.2.0"), "{words}");
+        assert!(words.contains("Send As"), "{words}");
+    }
+
+    #[test]
+    fn an_smtp_server_is_heard_for_some_answers_and_what_is_good_is_no_trouble() {
+        let mut first = FirstReply::new(Protocol::Smtp);
+        let good = b"250-2.6.0 <5.7.60@example.com>\r\n250 Queued, no SendAsDenied\r\n";
+        for _ in 1..SMTP_ANSWERS {
+            assert_eq!(first.hear(good), Heard::More);
+        }
+        assert_eq!(first.hear(good), Heard::Nothing);
+    }
+
+    #[test]
+    fn only_the_first_answer_of_imap_and_pop3_counts() {
         let later = b"a1 OK done\r\na2 BAD User is authenticated but not connected.\r\n";
         assert_eq!(FirstReply::new(Protocol::Imap).hear(later), Heard::Nothing);
         assert_eq!(

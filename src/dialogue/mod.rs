@@ -387,6 +387,8 @@ pub struct UpstreamFailure {
     pub detail: String,
     /// What to do next, where the words are known.
     pub remedy: Option<&'static str>,
+    /// For how many milliseconds the server wants no other login of this user, where it says so.
+    pub pause: Option<u64>,
 }
 
 /// What an answer to a command after the login means, if its words are known: the token was good, and something is wrong all the same.
@@ -418,6 +420,7 @@ impl UpstreamFailure {
             kind: UpstreamFailureKind::Unavailable,
             detail: detail.into(),
             remedy: None,
+            pause: None,
         }
     }
 }

@@ -26,10 +26,27 @@ pub(super) fn meaning(said: &[u8]) -> Option<Meaning> {
     find(ROWS, said)
 }
 
-/// What it means if the first command of a session that has logged in gets this answer: the token was good, and something is wrong all
+/// What it means if one of the first commands of a session that has logged in gets this answer: the token was good, and something is wrong all
 /// the same.
 pub(super) fn after_login(said: &[u8]) -> Option<&'static str> {
     find(AFTER_LOGIN, said).map(|meaning| meaning.remedy)
+}
+
+/// For how many milliseconds the server wants to be left alone, if it says so: "Request is throttled. Suggested Backoff Time: 92415
+/// milliseconds".
+pub(super) fn pause(said: &[u8]) -> Option<u64> {
+    const WORDS: &[u8] = b"suggested backoff time:";
+    let said = said.to_ascii_lowercase();
+    let at = memchr::memmem::find(&said, WORDS)? + WORDS.len();
+    let rest = said[at..].trim_ascii_start();
+    let digits = rest.iter().take_while(|octet| octet.is_ascii_digit());
+    let digits = std::str::from_utf8(&rest[..digits.count()]).ok()?;
+    let is_in_milliseconds = rest[digits.len()..]
+        .trim_ascii_start()
+        .starts_with(b"millisecond");
+    // A number that is too long is a long time; whoever keeps to it has a bound.
+    let number = || digits.parse().unwrap_or(u64::MAX);
+    (is_in_milliseconds && !digits.is_empty()).then(number)
 }
 
 fn find(rows: &[Row], said: &[u8]) -> Option<Meaning> {
@@ -69,7 +86,7 @@ static ROWS: &[Row] = &[
     row(&["4.7.0 temporary server error"], Unavailable, "if it stays so, the token is usually for another purpose: compare the scopes"),
     // Exchange, IMAP and POP3
     row(&["authenticate failed"], TokenRefused, "usual reasons: the scopes are not https://outlook.office.com/… ones; IMAP is switched off for the mailbox; the person who signed in may not open it; or, without a person, New-ServicePrincipal got another object id than the enterprise application's, or Add-MailboxPermission is missing"),
-    row(&["request is throttled"], Busy, "the server asks for fewer logins of this mailbox"),
+    row(&["request is throttled"], Busy, "the server asks for fewer logins of this mailbox; the time that it names is kept, up to five minutes"),
     row(&["unknown user name or bad password"], TokenRefused, "usual reasons: POP3 is switched off for the mailbox, or the person who signed in may not open it"),
     // Google
     row(&["username and password not accepted"], TokenRefused, "the token lacks the scope https://mail.google.com/, or the person who signed in is not this user"),
@@ -116,6 +133,27 @@ mod tests {
         assert_eq!(meaning(b"NO try again"), None);
         let gmail = meaning(b"[AUTHENTICATIONFAILED] Invalid credentials (Failure)");
         assert_eq!(gmail.unwrap().kind, None);
+    }
+
+    #[test]
+    fn the_time_for_which_exchange_wants_no_login_is_read() {
+        for (said, pause) in [
+            (
+                "NO Request is throttled. Suggested Backoff Time: 92415 milliseconds",
+                Some(92_415),
+            ),
+            ("suggested backoff time:7 Milliseconds.", Some(7)),
+            (
+                "Suggested Backoff Time: 99999999999999999999 milliseconds",
+                Some(u64::MAX),
+            ),
+            ("Suggested Backoff Time: 92415 fortnights", None),
+            ("Suggested Backoff Time: soon", None),
+            ("Suggested Backoff Time:  milliseconds", None),
+            ("Request is throttled", None),
+        ] {
+            assert_eq!(super::pause(said.as_bytes()), pause, "{said}");
+        }
     }
 
     #[test]

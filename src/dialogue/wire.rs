@@ -103,16 +103,19 @@ impl Wire {
     pub(super) fn refused(&mut self, kind: UpstreamFailureKind, status: &str, said: &[u8]) {
         let quoted = self.quote(said);
         let told = format!("the server answered the login with:{status} {quoted}");
+        let pause = refusals::pause(said);
         self.fail(match refusals::meaning(said) {
             Some(meaning) => UpstreamFailure {
                 kind: meaning.kind.unwrap_or(kind),
                 detail: format!("{told} ({})", meaning.remedy),
                 remedy: Some(meaning.remedy),
+                pause,
             },
             None => UpstreamFailure {
                 kind,
                 detail: told,
                 remedy: None,
+                pause,
             },
         });
     }

@@ -31,7 +31,7 @@ pub enum Step {
     Login,
     /// A command that changes nothing.
     Command,
-    /// Whether the account's address is taken as a sender; nothing is sent.
+    /// Whether MAIL with the account's address is accepted; nothing is sent, so the message itself may still be refused.
     Sender,
     /// A message to the account itself.
     Send,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mail_builder::MessageBuilder;
-use mail_parser::MessageParser;
+use mail_parser::{Message, MessageParser, MimeHeaders};
 
 use crate::oauth::response::printable;
 
@@ -28,6 +28,8 @@ pub(super) struct Letter {
     pub(super) mark: String,
     /// The `Message-ID`, without its brackets.
     pub(super) id: String,
+    /// A day before it was written, as IMAP writes days: no time zone is so far off.
+    pub(super) since: String,
     /// The whole message, in ASCII, with CRLF.
     pub(super) octets: Vec<u8>,
     address: String,
@@ -44,6 +46,17 @@ pub(super) enum LetterError {
     /// The library did not write it.
     #[error("the message could not be written: {0}")]
     Write(#[from] std::io::Error),
+}
+
+/// What a message in the mailbox is to a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kin {
+    /// The letter itself.
+    Itself,
+    /// The report that it could not be delivered, with the reason in it.
+    Bounce(String),
+    /// Anything else, be it about the letter: an automatic answer, a notice of delay.
+    Stranger,
 }
 
 /// What a message became on its way.
@@ -81,14 +94,39 @@ impl Letter {
             )
             .text_body(body.as_str())
             .write_to_vec()?;
+        let day_before = now - jiff::SignedDuration::from_hours(36);
         Ok(Self {
             mark,
             id,
+            since: day_before.strftime("%-d-%b-%Y").to_string(),
             octets,
             address: address.to_owned(),
             subject,
             body,
         })
+    }
+
+    /// What a message is to this letter, by its header and, for a bounce, the beginning of its text.
+    pub(super) fn kin(&self, received: &[u8]) -> Kin {
+        let Some(message) = MessageParser::default().parse(received) else {
+            return Kin::Stranger;
+        };
+        let from = message.from().and_then(|from| from.first());
+        let from = from.and_then(|from| from.address()).unwrap_or_default();
+        let has_id = message
+            .message_id()
+            .is_some_and(|id| id.eq_ignore_ascii_case(&self.id));
+        // Some servers give messages another id.
+        let is_like_it = message.subject() == Some(self.subject.as_str())
+            && from.eq_ignore_ascii_case(&self.address);
+        if has_id || is_like_it {
+            return Kin::Itself;
+        }
+        let is_about_it = memchr::memmem::find(received, self.mark.as_bytes()).is_some();
+        match is_about_it && is_report(&message, from) && !is_notice(received) {
+            true => Kin::Bounce(reason(&message, received)),
+            false => Kin::Stranger,
+        }
     }
 
     /// Compares with what came back. Servers may write above a message; all else is told.
@@ -159,6 +197,59 @@ impl Return {
     }
 }
 
+/// Whether a message with this header may be a bounce, of whatever message.
+pub(super) fn may_be_bounce(head: &[u8]) -> bool {
+    MessageParser::default().parse(head).is_some_and(|message| {
+        let from = message.from().and_then(|from| from.first());
+        let from = from.and_then(|from| from.address()).unwrap_or_default();
+        is_report(&message, from)
+    })
+}
+
+/// Whether a message reports what became of another (RFC 3464), in one of the forms that servers give it.
+fn is_report(message: &Message<'_>, from: &str) -> bool {
+    let is_of_the_standard = message.content_type().is_some_and(|kind| {
+        kind.subtype() == Some("report")
+            && kind
+                .attribute("report-type")
+                .is_none_or(|kind| kind.eq_ignore_ascii_case("delivery-status"))
+    });
+    let writer = from.split('@').next().unwrap_or_default();
+    let writers = ["mailer-daemon", "postmaster"];
+    is_of_the_standard
+        || writers.iter().any(|name| writer.eq_ignore_ascii_case(name))
+        || message.header("X-Failed-Recipients").is_some()
+}
+
+/// Whether a report tells of a delay or a delivery: its `Action` is another than `failed` (RFC 3464 §2.3.3).
+fn is_notice(report: &[u8]) -> bool {
+    field(report, "action").is_some_and(|action| !action.eq_ignore_ascii_case("failed"))
+}
+
+/// Why a letter came back, in the words of the server that refused it.
+fn reason(report: &Message<'_>, octets: &[u8]) -> String {
+    let told = field(octets, "diagnostic-code").or_else(|| field(octets, "status"));
+    let told = told.or_else(|| {
+        let text = report.body_text(0)?;
+        Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    });
+    printable(&told.unwrap_or_default(), 300)
+}
+
+/// A field of a report, wherever it stands in it, unfolded.
+fn field(report: &[u8], name: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(report);
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then_some(value)
+    })?;
+    let folded = lines.take_while(|line| line.starts_with([' ', '\t']));
+    let words = std::iter::once(value).chain(folded);
+    let words = words.flat_map(str::split_whitespace).collect::<Vec<_>>();
+    Some(words.join(" "))
+}
+
 /// The text without what no server has to keep: line ends, and blanks at the end.
 fn plain(text: &str) -> String {
     text.replace("\r\n", "\n").trim_end().to_owned()
@@ -182,10 +273,10 @@ fn authentication(header: &[u8]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn letter() -> Letter {
+    pub(in crate::doctor) fn letter() -> Letter {
         Letter::write("alice@example.com", Timestamp::UNIX_EPOCH).expect("a letter")
     }
 
@@ -210,6 +301,7 @@ mod tests {
     fn no_two_letters_are_alike() {
         assert_ne!(letter().mark, letter().mark);
         assert!(text(&letter()).contains("doctor@example.com>"));
+        assert_eq!(letter().since, "30-Dec-1969");
     }
 
     #[test]
@@ -221,6 +313,76 @@ mod tests {
         assert_eq!((&back.changed, &back.added), (&vec![], &vec![]));
         assert_eq!(back.authentication, ["spf=pass", "dkim=none", "dmarc=pass"]);
         assert!(!back.is_doubted());
+    }
+
+    /// What Postfix and Exchange send back, with the letter's header in it.
+    pub(in crate::doctor) fn bounce(letter: &Letter, action: &str) -> String {
+        format!(
+            "From: MAILER-DAEMON@mx.example.com\r\nSubject: Undeliverable: mailwicket doctor {mark}\r\nMessage-ID: <other@mx>\r\n\
+             Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nSorry.\r\n--b\r\n\
+             Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx\r\n\r\nAction: {action}\r\nStatus: 5.7.60\r\n\
+             Diagnostic-Code: smtp; 554 5.2.0 SendAsDenied;\r\n not allowed\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\n\
+             Message-ID: <{id}>\r\n--b--\r\n",
+            mark = letter.mark,
+            id = letter.id,
+        )
+    }
+
+    #[test]
+    fn a_letter_is_known_by_its_id_or_by_subject_and_sender_together() {
+        let letter = letter();
+        let text = text(&letter);
+        assert_eq!(letter.kin(&letter.octets), Kin::Itself);
+        let (head, _) = text.split_once("\r\n\r\n").expect("a header");
+        assert_eq!(
+            letter.kin(format!("{head}\r\n\r\n").as_bytes()),
+            Kin::Itself
+        );
+        let renamed = text.replace(&letter.id, "rewritten@mx");
+        assert_eq!(letter.kin(renamed.as_bytes()), Kin::Itself);
+        // With another id, neither the subject nor the sender is enough.
+        for (from, to) in [
+            ("From: <alice@", "From: <bob@"),
+            ("Subject: =?utf-8?", "Subject: Re: =?utf-8?"),
+        ] {
+            assert!(renamed.contains(from), "{renamed}");
+            let other = renamed.replacen(from, to, 1);
+            assert_eq!(letter.kin(other.as_bytes()), Kin::Stranger, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_bounce_is_no_letter_and_tells_its_reason() {
+        let letter = letter();
+        let bounced = letter.kin(bounce(&letter, "failed").as_bytes());
+        let reason = "smtp; 554 5.2.0 SendAsDenied; not allowed";
+        assert_eq!(bounced, Kin::Bounce(reason.to_owned()));
+        // A notice of delay is none, nor is the bounce of somebody else's message, nor an automatic answer.
+        let delayed = bounce(&letter, "delayed");
+        assert_eq!(letter.kin(delayed.as_bytes()), Kin::Stranger);
+        let other = bounce(&self::letter(), "failed");
+        assert_eq!(letter.kin(other.as_bytes()), Kin::Stranger);
+        let answer = format!(
+            "From: alice@example.com\r\nAuto-Submitted: auto-replied\r\nIn-Reply-To: <{}>\r\nSubject: Away: {}\r\n\r\nAway\r\n",
+            letter.id, letter.mark
+        );
+        assert_eq!(letter.kin(answer.as_bytes()), Kin::Stranger);
+    }
+
+    #[test]
+    fn a_bounce_in_words_of_its_own_is_quoted() {
+        let letter = letter();
+        let text = format!(
+            "From: Postmaster@example.com\r\nSubject: failure\r\n\r\nYour message\r\n{} was not wanted.\r\n",
+            letter.mark
+        );
+        let Kin::Bounce(reason) = letter.kin(text.as_bytes()) else {
+            panic!("no bounce");
+        };
+        assert!(
+            reason.starts_with("Your message") && reason.contains("not wanted"),
+            "{reason}"
+        );
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Walk<'_> {
         Some(session)
     }
 
-    /// Whether the account's own address is taken as a sender.
+    /// Whether MAIL with the account's own address is accepted. Exchange accepts any, and refuses the sender behind the message.
     async fn sender(&mut self, session: &mut Session) -> bool {
         let begun = Instant::now();
         let address = &self.account.address;
@@ -97,7 +97,9 @@ impl Walk<'_> {
             session.smtp("RSET", "RSET", "250").await
         };
         let told = match talk::in_time(COMMAND, asking).await {
-            Ok(()) => Told::well(format!("{address} is taken as a sender")),
+            Ok(()) => Told::well(format!(
+                "MAIL from {address} is accepted; whether the message goes out shows with --send"
+            )),
             Err(error) => self.not_sent(&error),
         };
         let is_well = matches!(told, Told::Well(_));

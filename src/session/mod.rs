@@ -89,6 +89,9 @@ struct Opened {
     seat: Seat,
 }
 
+/// What a login upstream gives.
+type Authenticated = (Option<SenderGuard>, UpstreamStream, LoggedIn);
+
 /// Carries one connection as far as it gets, and says so in the log.
 pub async fn serve(counter: Arc<Counter>, local: TcpStream, source: SocketAddr, place: Stranger) {
     let mut local = LocalStream::from(local);
@@ -206,10 +209,33 @@ async fn open_upstream(
         .caps
         .enter(verified.account(), counter.listener.protocol)
         .await?;
+    let trying = try_upstream(counter, verified, shown).await;
+    let (guard, upstream, logged_in) = trying.inspect_err(|failure| {
+        // Before the place is free again, so that whoever waits for it hears of this.
+        if let Some(pause) = failure.pause {
+            let protocol = counter.listener.protocol;
+            counter.caps.hold(verified.account(), protocol, pause);
+        }
+    })?;
+    Ok(Opened {
+        account: Arc::clone(verified.account()),
+        guard,
+        upstream,
+        logged_in,
+        seat,
+    })
+}
+
+/// The part that has a place; a token that is refused is renewed once.
+async fn try_upstream(
+    counter: &Counter,
+    verified: &Verified,
+    shown: &Shown,
+) -> Result<Authenticated, Failure> {
     let dial = || timed(Stage::Dial, dial(counter, shown));
     let access = timed(Stage::Token, counter.tokens.access(verified));
     let (token, dialled) = tokio::try_join!(access, dial())?;
-    let logged_in = match login(counter, verified, dialled, &token).await {
+    match login(counter, verified, dialled, &token).await {
         Err(LoginFailure::TokenRefused(refused)) => {
             tracing::debug!(stage = %Stage::Login, %refused, "renewing the token once");
             let (token, dialled) = tokio::try_join!(
@@ -221,15 +247,7 @@ async fn open_upstream(
                 .map_err(LoginFailure::into_failure)
         }
         result => result.map_err(LoginFailure::into_failure),
-    };
-    let (guard, upstream, logged_in) = logged_in?;
-    Ok(Opened {
-        account: Arc::clone(verified.account()),
-        guard,
-        upstream,
-        logged_in,
-        seat,
-    })
+    }
 }
 
 /// Dials, and sees that the provider still offers what the mail program was told.
@@ -254,7 +272,7 @@ async fn login(
     verified: &Verified,
     dialled: Dialled,
     token: &AccessToken,
-) -> Result<(Option<SenderGuard>, UpstreamStream, LoggedIn), LoginFailure> {
+) -> Result<Authenticated, LoginFailure> {
     let account = verified.account();
     let guard = verified
         .senders()
@@ -303,15 +321,17 @@ async fn carry(counter: &Counter, mut local: LocalStream, opened: Opened, openin
     }
 }
 
-/// Hears the provider's first answer: some let everybody with a token in, and refuse the mailbox only then.
+/// Hears the provider's first answers: some let everybody with a token in, and refuse the mailbox or the sender only then.
 fn ear<'a>(counter: &'a Counter, account: &'a Account) -> Ear<'a> {
-    let mut first = FirstReply::new(counter.listener.protocol);
+    let protocol = counter.listener.protocol;
+    let mut first = FirstReply::new(protocol);
     Box::new(move |said| match first.hear(said) {
         Heard::More => true,
         Heard::Nothing => false,
         Heard::Trouble(detail) => {
             let failure = Failure::new(Stage::Relay, Cause::Refused, detail);
-            tracing::warn!(stage = %failure.stage, code = failure.cause.code(), account = account.address, detail = failure.detail, "the provider refused what the mail program asked first");
+            let identity = account.identity.of(protocol);
+            tracing::warn!(stage = %failure.stage, code = failure.cause.code(), account = account.address, identity, detail = failure.detail, "the provider refused what the mail program asked after its login");
             counter.counters.failed(&account.address, &failure);
             false
         }

@@ -127,6 +127,19 @@ impl Tokens {
         self.obtain(account, Need::Login).await
     }
 
+    /// A renewal now, in place of `current`, for `doctor`: a token that still lives does not say that there will be another. It keeps to
+    /// the waits and the gap of [`Tokens::renew`], and asks nobody where only a person can help.
+    ///
+    /// # Errors
+    /// As [`Tokens::renew`]; [`Cause::Refused`] also where the provider gives the same token again.
+    pub(crate) async fn renew_for_operator(
+        &self,
+        account: &Arc<Account>,
+        current: &AccessToken,
+    ) -> Result<AccessToken, Failure> {
+        self.obtain(account, Need::Instead(current.clone())).await
+    }
+
     /// The mailboxes of `roster` that are in use, as this vault knows them: see [`password::mailboxes`].
     pub fn mailboxes(&self, roster: &Roster) -> Vec<Arc<Account>> {
         password::mailboxes(roster, &self.inner.vault)

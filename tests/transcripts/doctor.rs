@@ -251,6 +251,9 @@ fn a_message_that_is_refused_is_told_with_the_right_that_is_missing() {
     let (steps, _) = examined(&Plan::new(Protocol::Smtp), &upstream, &["--send"]);
     let step = failed(&steps);
     assert_eq!(words(step, "stage"), "send");
+    // The step before did not know it, and does not say so.
+    let sender = steps.iter().find(|step| step["stage"] == "sender").unwrap();
+    assert!(words(sender, "detail").ends_with("whether the message goes out shows with --send"));
     assert!(words(step, "detail").contains("SendAsDenied"), "{step:#}");
     assert!(words(step, "remedy").contains("Send As"), "{step:#}");
 }

@@ -243,3 +243,73 @@ fn a_mail_program_that_goes_away_during_its_login_harms_nobody() {
         house.close();
     }
 }
+
+#[test]
+fn a_sender_that_is_refused_behind_its_message_is_explained_in_the_log() {
+    let message = vec![
+        hear("MAIL FROM:<scanner@example.com>"),
+        say("250 2.1.0 Sender OK\r\n"),
+        hear("RCPT TO:<bob@example.com>"),
+        say("250 2.1.5 Recipient OK\r\n"),
+        hear("DATA"),
+        say("354 Start mail input\r\n"),
+        hear("x"),
+        hear("."),
+        say("554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException; no\r\n"),
+        Step::HearEnd,
+    ];
+    let visit = [lets_in(Protocol::Smtp, 1), message].concat();
+    let upstream = Upstream::start(vec![visitor(Protocol::Smtp), visit]);
+    let house = House::open(&Plan::new(Protocol::Smtp), &upstream);
+    let mut program = house.visit();
+    greets(&mut program, Protocol::Smtp);
+    program.says(login(Protocol::Smtp, PASSWORD));
+    program.hears(welcome(Protocol::Smtp));
+    for (said, heard) in [
+        (
+            "MAIL FROM:<scanner@example.com>\r\n",
+            "250 2.1.0 Sender OK\r\n",
+        ),
+        (
+            "RCPT TO:<bob@example.com>\r\n",
+            "250 2.1.5 Recipient OK\r\n",
+        ),
+        ("DATA\r\n", "354 Start mail input\r\n"),
+        (
+            "x\r\n.\r\n",
+            "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException; no\r\n",
+        ),
+    ] {
+        program.says(said);
+        program.hears(heard);
+    }
+    house.says("grant Send As");
+    drop(program);
+    upstream.is_done();
+    house.close();
+}
+
+#[test]
+fn a_provider_that_says_for_how_long_it_wants_no_login_hears_none() {
+    let throttled = [
+        opening(Protocol::Imap, "vm"),
+        asked(Protocol::Imap, 1),
+        vec![
+            say("TAG NO Request is throttled. Suggested Backoff Time: 299923 milliseconds\r\n"),
+            Step::HearEnd,
+        ],
+    ];
+    let upstream = Upstream::start(vec![visitor(Protocol::Imap), throttled.concat()]);
+    let house = House::open(&Plan::new(Protocol::Imap), &upstream);
+    let mut program = house.visit();
+    greets(&mut program, Protocol::Imap);
+    program.says(login(Protocol::Imap, PASSWORD));
+    program.hears(
+        "a NO [LIMIT] Mail server has too many sessions of this account, try again later. (MW-BUSY)\r\n",
+    );
+    program.says(login(Protocol::Imap, PASSWORD));
+    program.hears("a NO [LIMIT] Too many connections, try again later. (MW-LIMIT)\r\n");
+    // With another visit, the mail server would complain.
+    upstream.is_done();
+    house.close();
+}

@@ -107,6 +107,7 @@ impl Pop3Upstream {
                     kind,
                     detail,
                     remedy: None,
+                    pause: None,
                 });
             }
             (State::ExpectCapa { next }, Response::Ok(_)) => {

@@ -1,6 +1,6 @@
 //! A message from the account to itself: sent by SMTP, found by IMAP, else by POP3, compared, and removed.
 //!
-//! Removed is only what was sent: by IMAP with UID EXPUNGE (RFC 4315), by POP3 with DELE in the session that found it. A server that
+//! Removed is only what was sent, known by its id or by subject and sender together: by IMAP with UID EXPUNGE (RFC 4315), by POP3 with DELE in the session that found it. A server that
 //! can only expunge a whole folder keeps the message, because the folder may hold others that somebody marked and still wants.
 
 mod imap;
@@ -16,6 +16,7 @@ use super::finding::{Step, Subject, Told};
 use super::letter::{Letter, Return};
 use super::mail::{COMMAND, Session, leave};
 use crate::config::Endpoint;
+use crate::dialogue;
 use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
 use crate::talk::{self, TalkError};
@@ -33,6 +34,8 @@ const PAUSES: [u64; 4] = [1, 2, 3, 5];
 enum Lost {
     Login(Failure),
     Talk(TalkError),
+    /// It came back; in the words of the server that did not want it.
+    Bounced(String),
 }
 
 impl From<TalkError> for Lost {
@@ -51,6 +54,16 @@ impl From<Lost> for Told {
     fn from(lost: Lost) -> Self {
         match lost {
             Lost::Login(failure) => failure.into(),
+            Lost::Bounced(reason) => {
+                let remedy = dialogue::after_login(reason.as_bytes());
+                Told::failed(
+                    Cause::Refused,
+                    format!("the server took the message, and it came back: {reason}"),
+                    remedy.unwrap_or(
+                        "The report stays in the mailbox; it says which server did not want the message, and why",
+                    ),
+                )
+            }
             Lost::Talk(error) => Told::failed(
                 Cause::Upstream,
                 format!("while the message was looked for, {error}"),
@@ -321,6 +334,37 @@ fn compared(back: &Return) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use crate::talk::Talk;
+
+    /// What a server has to say, all at once; what it heard in return.
+    pub(super) async fn hearing<T>(
+        said: String,
+        talk: impl AsyncFnOnce(&mut Talk<DuplexStream>) -> T,
+    ) -> (T, String) {
+        let (near, mut far) = duplex(64 * 1024);
+        far.write_all(said.as_bytes()).await.expect("room");
+        let mut near = Talk::new(near);
+        let result = talk(&mut near).await;
+        drop(near);
+        let mut heard = String::new();
+        far.read_to_string(&mut heard).await.expect("text");
+        (result, heard)
+    }
+
+    #[test]
+    fn a_bounce_is_a_failure_with_its_reason_and_what_it_means() {
+        let told = Told::from(Lost::Bounced("554 5.2.0 SendAsDenied".to_owned()));
+        let Told::Failed { detail, remedy, .. } = told else {
+            panic!("{told:?}");
+        };
+        assert!(
+            detail.ends_with("it came back: 554 5.2.0 SendAsDenied"),
+            "{detail}"
+        );
+        assert!(remedy.is_some_and(|remedy| remedy.contains("Send As")));
+    }
 
     #[test]
     fn spam_changes_and_doubts_are_told_apart() {
