@@ -199,7 +199,7 @@ impl Household {
             folder,
             world: Arc::new(Played {
                 sky: sky.clone(),
-                dice: Mutex::new(Dice::of(seed, "luck")),
+                seed,
                 providers,
             }),
             sky,

@@ -274,7 +274,7 @@ impl Provider {
     }
 
     fn issue(&self, state: &mut State, account: &str, habits: Habits, now: Ms) -> Issued {
-        let mut dice = Dice::of(self.seed, (account, "life", state.requests));
+        let mut dice = Dice::of(self.seed, (account, "life", now));
         let life = dice.between(habits.life.0, habits.life.1 + 1);
         let count = state.requests;
         let access = match habits.told {
@@ -361,7 +361,7 @@ impl Provider {
             }
             let here = |window: &&Window| (window.from..window.until).contains(&now);
             let fault = self.windows.iter().find(here).map(|window| window.fault);
-            let mut dice = Dice::of(self.seed, (&account, now, state.requests));
+            let mut dice = Dice::of(self.seed, (&account, now));
             let may_lose = self.habits[&account].rotation != Rotation::Strict { grace: 0 };
             let mishap = match fault {
                 None => mishap(&mut dice, may_lose),
@@ -499,7 +499,7 @@ impl Provider {
         let issued = self.issue(&mut state, account, habits, now);
         let mut body = json!({"access_token": issued.access, "token_type": "Bearer"});
         let seconds = issued.life / SECOND;
-        let mut dice = Dice::of(self.seed, (account, "told", number));
+        let mut dice = Dice::of(self.seed, (account, "told", now));
         let told = match habits.told {
             Told::Number => Some(json!(seconds)),
             Told::Text => Some(json!(seconds.to_string())),
