@@ -25,6 +25,7 @@ mod stages;
 mod tokens;
 mod transparency;
 mod wait;
+mod weight;
 mod wicket;
 mod wire;
 mod wizard;
