@@ -12,6 +12,7 @@ mod egress;
 mod fail2ban;
 mod flows;
 mod identities;
+mod intruders;
 mod lab;
 mod lan;
 mod learning;
