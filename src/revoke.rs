@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::config::Account;
+use crate::config::preset::Preset;
 use crate::oauth::{OAuth, OAuthError, Revocation, TokenKind};
 use crate::tls::TlsError;
 use crate::token::grant::{Grant, GrantError};
@@ -127,6 +128,14 @@ async fn give_back(oauth: &OAuth, grant: &Grant, account: &Account) -> Result<St
         }
     }
     let mut words = "The sign-in is revoked at the provider.".to_owned();
+    // Of another sign-in, if somebody signed in twice; where it was rotated, it is dead already and this asks for nothing.
+    if let Some(former) = grant.previous_refresh_token()
+        && let Err(error) = oauth.revoke(&url, former, TokenKind::Refresh).await
+    {
+        words.push_str(&format!(
+            "\nwarning: the sign-in before it may still be good: {error}"
+        ));
+    }
     if let Some(token) = grant.access_token() {
         let token = SecretString::from(token.expose());
         let outcome = oauth.revoke(&url, &token, TokenKind::Access).await;
@@ -152,8 +161,8 @@ async fn give_back(oauth: &OAuth, grant: &Grant, account: &Account) -> Result<St
 /// What a person has to do where no program can.
 fn by_hand(account: &Account) -> String {
     let provider = &account.provider;
-    match provider.preset.as_deref() {
-        Some("microsoft") => AT_MICROSOFT.to_owned(),
+    match provider.preset.as_deref().and_then(Preset::named) {
+        Some(preset) if preset.is_microsoft() => AT_MICROSOFT.to_owned(),
         _ => format!(
             "The provider `{}` names no place where a program could revoke a sign-in (revoke-url). Take the application's access away \
              on the provider's own pages for {}. Until then, who has a copy of the tokens can use them.",

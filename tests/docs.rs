@@ -9,6 +9,7 @@ use mailwicket::cli::man::{self, Page};
 use mailwicket::dialogue::{NOT_IN_CLEAR, TLS_FIRST};
 use mailwicket::doctor::Step;
 use mailwicket::failure::Cause;
+use mailwicket::status::Status;
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -44,6 +45,43 @@ fn values(value: &toml::Value, is_free: bool, skip: &[&str], found: &mut BTreeSe
             .for_each(|value| values(value, false, skip, found)),
         _ => {}
     }
+}
+
+fn fields(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => object.iter().for_each(|(key, value)| {
+            found.insert(key.clone());
+            fields(value, found);
+        }),
+        serde_json::Value::Array(list) => list.iter().for_each(|value| fields(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_the_status_is_documented() {
+    let some = serde_json::json!({
+        "running": true,
+        "version": null,
+        "accounts": [{
+            "account": "a@b", "provider": "p", "state": "ok", "since": "2026-01-01T00:00:00Z", "sessions": 0,
+            "last-failure": { "at": "2026-01-01T00:00:00Z", "code": "MW-REFUSED", "detail": "no" },
+        }],
+        "templates": [{ "template": "*@b", "provider": "p", "mailboxes": 0 }],
+        "listeners": [{
+            "protocol": "imap", "address": "127.0.0.1:1", "provider": "p", "sessions": 0, "logins": 0, "up": 0, "down": 0,
+        }],
+    });
+    let status: Status = serde_json::from_value(some).expect("a status");
+    let mut found = BTreeSet::new();
+    fields(&serde_json::to_value(status).expect("JSON"), &mut found);
+    assert!(found.contains("expires-at"), "{found:?}");
+    let told = code_words(&document("docs/commands.md"));
+    let missing: Vec<_> = found.difference(&told).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/commands.md does not mention {missing:?}"
+    );
 }
 
 #[test]

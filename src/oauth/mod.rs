@@ -69,6 +69,11 @@ pub enum OAuthError {
     /// Neither the configuration nor the issuer's metadata name an endpoint.
     #[error("no {0} is known for this provider; set it, or issuer")]
     NoEndpoint(&'static str),
+    /// The provider gives devices no tokens for mail.
+    #[error(
+        "this provider gives no tokens for mail to sign-ins on another device; use --method browser or --method paste"
+    )]
+    NoDeviceFlow,
     /// A client secret, a key or an assertion cannot be had.
     #[error("{0}")]
     Secret(String),
@@ -91,7 +96,9 @@ impl OAuthError {
                 Class::Config
             }
             Self::Http(_) | Self::Unusable(_) | Self::Malformed { .. } => Class::Retry,
-            Self::Issuer { .. } | Self::NoEndpoint(_) | Self::Secret(_) => Class::Config,
+            Self::Issuer { .. } | Self::NoEndpoint(_) | Self::NoDeviceFlow | Self::Secret(_) => {
+                Class::Config
+            }
         }
     }
 
@@ -144,7 +151,9 @@ impl OAuthError {
                 | HttpError::Proxy { .. }
                 | HttpError::Insecure { .. },
             ) => true,
-            Self::Issuer { .. } | Self::NoEndpoint(_) | Self::Secret(_) => true,
+            Self::Issuer { .. } | Self::NoEndpoint(_) | Self::NoDeviceFlow | Self::Secret(_) => {
+                true
+            }
             Self::Http(_) | Self::Unusable(_) | Self::Malformed { .. } => false,
         }
     }
@@ -356,6 +365,8 @@ impl OAuth {
     async fn device_url(&self) -> Result<Url, OAuthError> {
         match &self.provider.device_url {
             Some(url) => Ok(url.clone()),
+            // Google publishes an endpoint, and refuses it the scopes of mail.
+            None if self.provider.preset.is_some() => Err(OAuthError::NoDeviceFlow),
             None => {
                 let metadata = self.metadata().await?;
                 metadata

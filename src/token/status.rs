@@ -9,6 +9,7 @@ use crate::failure::Failure;
 
 /// How an account stands. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct AccountStatus {
     /// The state.
     pub state: State,

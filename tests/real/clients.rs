@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::lab::lab;
 use crate::mail;
-use crate::wait::{program, succeeds};
+use crate::wait::{fetchmail, program, succeeds};
 use crate::wicket::{PASSWORD, Plan, Wicket};
 
 /// A mailbox with one message in it, and mailwicket before it.
@@ -365,11 +365,8 @@ fn fetchmail_fetches(protocol: &str) {
         target = target.display(),
     );
     let rc = scene.file("fetchmailrc", rc);
-    let mut fetchmail = program("fetchmail");
-    fetchmail.env("FETCHMAILHOME", scene.wicket.folder());
-    fetchmail
-        .args(["--nodetach", "--nosyslog", "--fetchmailrc"])
-        .arg(rc);
+    let mut fetchmail = fetchmail(scene.wicket.folder());
+    fetchmail.arg("--fetchmailrc").arg(rc);
     succeeds(&mut fetchmail);
     scene.is_among_headers(&fs::read(target).expect("a message"));
 }

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use crate::clients::{Scene, fetched_into, make_maildir, succeeds_with_input};
 use crate::lab::PROTOCOLS;
 use crate::mail;
-use crate::wait::{eventually, program, succeeds};
+use crate::wait::{eventually, fetchmail, program, succeeds};
 use crate::wicket::{PASSWORD, Plan};
 
 fn scene(name: &str, listener: &'static str) -> Scene {
@@ -243,11 +243,8 @@ fn fetchmail_fetches_as_it_comes() {
             target = target.display(),
         );
         let rc = scene.file("fetchmailrc", rc);
-        let mut fetchmail = program("fetchmail");
-        fetchmail.env("FETCHMAILHOME", scene.wicket.folder());
-        fetchmail
-            .args(["--nodetach", "--nosyslog", "--fetchmailrc"])
-            .arg(rc);
+        let mut fetchmail = fetchmail(scene.wicket.folder());
+        fetchmail.arg("--fetchmailrc").arg(rc);
         succeeds(&mut fetchmail);
         scene.is_among_headers(&fs::read(target).expect("a message"));
     }

@@ -1,5 +1,6 @@
 //! Waiting without guessing how long, and running programs that must not hang.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,15 @@ pub fn program(name: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", "60", name]);
     command.stdin(Stdio::null());
+    command
+}
+
+/// fetchmail with its files in `home`: for root, all of them would share one lock.
+pub fn fetchmail(home: &Path) -> Command {
+    let mut command = program("fetchmail");
+    command.env("FETCHMAILHOME", home);
+    command.args(["--nodetach", "--nosyslog", "--pidfile"]);
+    command.arg(home.join("fetchmail.pid"));
     command
 }
 

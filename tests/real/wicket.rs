@@ -397,7 +397,7 @@ impl Wicket {
 
     /// When the access token ends, as mailwicket has it.
     pub fn token_ends(&self, account: &str) -> Option<jiff::Timestamp> {
-        let end = self.status(account)["expires_at"].clone();
+        let end = self.status(account)["expires-at"].clone();
         serde_json::from_value(end).expect("a time")
     }
 

@@ -459,6 +459,18 @@ async fn a_device_asks_as_seldom_as_it_is_told() {
     );
 }
 
+#[tokio::test]
+async fn no_device_begins_where_a_preset_knows_of_no_tokens_for_it() {
+    let endpoint = Endpoint::replying(vec![Reply::json(200, CODE)]).await;
+    let mut registration = provider(&endpoint.url);
+    registration.preset = Some("google".into());
+    registration.issuer = Some(endpoint.url.to_string());
+    let oauth = OAuth::new(Arc::new(registration), Duration::from_secs(10)).expect("client");
+    let error = oauth.device_sign_in().await.expect_err("no such flow");
+    assert!(error.to_string().contains("--method browser"), "{error}");
+    assert_eq!(endpoint.hits(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_device_stops_when_it_is_refused_and_when_the_code_ends() {
     let (endpoint, oauth, begun) = device(vec![not_yet("access_denied")], CODE).await;
