@@ -116,7 +116,8 @@ impl Choice {
             (name, Way::Federation) if name.starts_with("microsoft") => {
                 "Entra admin center of your cloud (entra.microsoft.com), App registrations, your application, Overview: Application (client) ID \
                  and Directory (tenant) ID. Certificates & secrets, Federated credentials: add one with issuer and subject of the platform's token, \
-                 and the audience api://AzureADTokenExchange. The platform says where its token lies; on Kubernetes, AZURE_FEDERATED_TOKEN_FILE does"
+                 and the audience that is suggested (worldwide: api://AzureADTokenExchange). The platform says where its token lies: on Azure's Kubernetes, \
+                 in AZURE_FEDERATED_TOKEN_FILE"
             }
             (name, Way::Password) if name.starts_with("microsoft") => {
                 "Entra admin center of your cloud (entra.microsoft.com), App registrations, your application, Overview: Application (client) ID \
