@@ -51,7 +51,11 @@ impl Asked {
         html! {
             section {
                 form method="get" action="/add/account" {
-                    (Field::new("address", "The mailbox").value(&self.address).required().show())
+                    @match self.question(config) {
+                        // It can still be changed, in the form that adds the account.
+                        Some(_) => input type="hidden" name="address" value=(self.address);,
+                        None => (Field::new("address", "The mailbox").value(&self.address).required().show()),
+                    }
                     div.field {
                         label for="provider" { "Its provider" }
                         select #provider name="provider" {
@@ -123,18 +127,26 @@ impl Question {
         matches!(self.subject, Subject::New(..))
     }
 
+    fn title(&self) -> &str {
+        match &self.subject {
+            Subject::Known(provider) => &provider.name,
+            Subject::New(choice, _) => choice
+                .preset()
+                .map_or("another provider", |preset| preset.title),
+        }
+    }
+
     // ---- the fields ----
 
     /// The form; `typed` is what was answered before.
     pub fn form(&self, session: &Session, config: &Config, typed: &[(String, String)]) -> Markup {
         let show = Show { typed };
-        let hidden = [
-            ("address", self.asked.address.as_str()),
-            ("provider", &self.asked.provider),
-            ("way", &self.asked.way),
-        ];
+        let hidden = [("provider", &self.asked.provider), ("way", &self.asked.way)];
+        let address = show.typed("address").unwrap_or(&self.asked.address);
         let fields = html! {
+            h2 { "A mailbox at " (self.title()) }
             @for (name, value) in hidden { input type="hidden" name=(name) value=(value); }
+            (Field::new("address", "The mailbox").value(address).required().show())
             @if let Subject::New(choice, way) = self.subject {
                 @if let Some(Registration::OnRequest(words)) = choice.preset().map(|preset| preset.registration) { p.reason { (words) "." } }
                 p.hint { (choice.place(way)) "." }
