@@ -18,7 +18,7 @@ use crate::accept::{self, BindError, Door};
 use crate::caps::Caps;
 use crate::config::{Config, Listener};
 use crate::console::reload::{self, Wishes};
-use crate::console::server::Entrance;
+use crate::console::server::{Entrance, Sockets};
 use crate::console::{self, Console, InForce};
 use crate::control::Control;
 use crate::dial::Dialler;
@@ -151,6 +151,7 @@ struct Served {
     /// As it stands in the configuration, where the port may be 0.
     configured: SocketAddr,
     bound: SocketAddr,
+    has_localhost: bool,
     entrance: watch::Sender<Entrance>,
     /// Ends its accept loop when this is dropped.
     _close: DropGuard,
@@ -341,7 +342,8 @@ impl Daemon {
         if let Some(served) = &self.served
             && Some(served.configured) == wanted
         {
-            self.console.moved(entrance.url(served.bound));
+            let own = entrance.own(served.bound, served.has_localhost);
+            self.console.moved(own);
             served.entrance.send_replace(entrance);
             return;
         }
@@ -358,15 +360,17 @@ impl Daemon {
             Ok(socket) => socket.map(|(configured, bound, socket)| {
                 let close = self.stop.child_token();
                 let console = Arc::clone(&self.console);
-                let url = entrance.url(bound);
+                let sockets = Sockets::beside(socket, bound);
+                let has_localhost = sockets.has_localhost;
+                self.console.moved(entrance.own(bound, has_localhost));
                 let (entrance, receiver) = watch::channel(entrance);
-                let serving = console::server::serve(console, socket, receiver, close.clone());
-                self.console.moved(url);
+                let serving = console::server::serve(console, sockets, receiver, close.clone());
                 self.tasks.spawn(serving);
                 tracing::info!(address = %bound, "the console is open to whoever has a link; get one with: mailwicket console");
                 Served {
                     configured,
                     bound,
+                    has_localhost,
                     entrance,
                     _close: close.drop_guard(),
                 }

@@ -22,13 +22,11 @@ pub fn mask(text: &str, document: &DeTable<'_>, broken: bool) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Where the secrets of a text are; places may overlap.
+/// Where the secrets of a text are; places may overlap. Comments count: what was commented out may be good still.
 pub fn secrets(text: &str, document: &DeTable<'_>, broken: bool) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
     collect(document, &mut spans);
-    if broken {
-        suspicious_lines(text, &mut spans);
-    }
+    suspicious_lines(text, broken, &mut spans);
     spans
 }
 
@@ -86,24 +84,74 @@ fn is_secret(key: &str) -> bool {
         && !key.contains("expires")
 }
 
-/// What follows a secret's key on its line.
-fn suspicious_lines(text: &str, spans: &mut Vec<Range<usize>>) {
+/// What follows a secret's key on its line, in comments or everywhere; and as many lines more as its value may have.
+fn suspicious_lines(text: &str, everywhere: bool, spans: &mut Vec<Range<usize>>) {
     let mut start = 0;
+    // A value that began on an earlier line: what ends it, and whether it stands in a comment.
+    let mut open: Option<(&str, bool)> = None;
     for line in text.split_inclusive('\n') {
-        let mut at = 0;
-        for part in line.split_inclusive(['=', ',', '{']) {
-            at += part.len();
-            let word = part.trim_end_matches('=').trim();
-            if part.ends_with('=') && is_secret(word) {
-                spans.push(start + at..start + line.len());
-                break;
+        let here = start..start + line.len();
+        start = here.end;
+        let is_comment = line.trim_start().starts_with('#');
+        // Nothing of a comment goes on after it.
+        if let Some((end, _)) = open.filter(|(_, in_comment)| !in_comment || is_comment) {
+            spans.push(here);
+            open = open.filter(|_| !closes(line, end));
+            continue;
+        }
+        open = None;
+        // A `#` may stand in a string of a whole file; what is masked for nothing there is little, and what goes on is not believed.
+        let from = if everywhere { Some(0) } else { line.find('#') };
+        let Some(from) = from else { continue };
+        let judged = here.start + from..here.end;
+        if let Some(at) = after_secret_key(&line[from..]) {
+            let value = &line[from + at..];
+            spans.push(judged.start + at..judged.end);
+            if everywhere || is_comment {
+                open = unclosed(value).map(|end| (end, is_comment));
             }
         }
-        if let Some(url) = line.find("://").filter(|_| has_user(line)) {
-            spans.push(start + url..start + line.len());
+        if let Some(url) = line[from..].find("://").filter(|_| has_user(&line[from..])) {
+            spans.push(judged.start + url..judged.end);
         }
-        start += line.len();
     }
+}
+
+/// Where the value of a secret's key begins in a line.
+fn after_secret_key(line: &str) -> Option<usize> {
+    let mut at = 0;
+    for part in line.split_inclusive(['=', ',', '{', '#']) {
+        at += part.len();
+        let word = part.trim_end_matches('=').trim();
+        if part.ends_with('=') && is_secret(word.trim_matches(['"', '\''])) {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Whether a value that goes on ends on this line. Of a list, a bracket in the midst may be part of an item.
+fn closes(line: &str, end: &str) -> bool {
+    if end != "]" {
+        return line.contains(end);
+    }
+    let last = |line: &str| {
+        line.trim_end_matches([' ', '\t', '\r', '\n', ',', '}'])
+            .ends_with(']')
+    };
+    last(line) || line.rsplit_once(" #").is_some_and(|(line, _)| last(line))
+}
+
+/// What ends a value that does not end on its line.
+fn unclosed(value: &str) -> Option<&'static str> {
+    for quotes in ["\"\"\"", "'''"] {
+        if value.matches(quotes).count() % 2 == 1 {
+            return Some(quotes);
+        }
+    }
+    let value = value.trim();
+    let is_list = !value.starts_with(['"', '\'']) && value.contains('[');
+    (is_list && !closes(value, "]")).then_some("]")
 }
 
 #[cfg(test)]
@@ -137,6 +185,29 @@ mod tests {
     }
 
     #[test]
+    fn secrets_that_were_commented_out_are_hidden() {
+        for text in [
+            "# client-secret = \"hunter2\"\na = 1",
+            "[a] # client-secret = 'hunter2'\n",
+            "  ## Client_Secret='hunter2'\n",
+            "# \"client-secret\" = 'hunter2'\n",
+            "# x = { client-secret = 'hunter2' }",
+            "# token-url = 'https://a:hunter2@b'\n",
+            "# password-hash = [\n#   'hunter2',\n# ]\n",
+            "# key = \"\"\"\n# hunter2\n# \"\"\"\n",
+            "# was: client-secret = hunter2\n",
+        ] {
+            let out = masked(text);
+            assert!(!out.contains("hunter2"), "{out}");
+            assert_eq!(out.len(), text.len());
+        }
+        let text = "# The client-secret is in the vault.\n# password-hash = [\na = 'shown'\n# b = 'shown'\n";
+        let out = masked(text);
+        assert_eq!(out.matches("shown").count(), 2, "{out}");
+        assert!(out.contains("is in the vault"), "{out}");
+    }
+
+    #[test]
     fn secrets_are_hidden_in_a_broken_file_too() {
         for text in [
             "client-secret = \"hunter2\n",
@@ -145,10 +216,17 @@ mod tests {
             "a = { client-secret = \"hunter2 }",
             "password-hash = [\"hunter2]\nx",
             "token-url = 'https://a:hunter2@b",
+            "client-secret = \"\"\"\nhunter2\n",
+            "a = = 1\nclient-secret = '''\nx\nhunter2\n'''\n",
+            "certificate = { key = \"\"\"-BEGIN\n# a\nhunter2",
+            "client-secret = { command = ['a]',\n  \"hunter2\"",
+            "password-hash = [\n  \"x\",\n  \"hunter2\n",
         ] {
             let out = masked(text);
             assert!(!out.contains("hunter2"), "{out}");
             assert_eq!(out.len(), text.len());
         }
+        let out = masked("a = = 1\npassword-hash = [\n  'x',\n]\nb = 'shown'\n");
+        assert!(out.contains("b = 'shown'"), "{out}");
     }
 }

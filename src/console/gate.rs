@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 
 use super::Console;
+use super::guest;
 use super::page::{self, Fault, Flash};
 use super::sessions::{self, Pass};
 use crate::config::CertificateName;
@@ -198,6 +199,7 @@ pub async fn enter(State(console): State<Arc<Console>>, request: Request, next: 
     let Some(pass) = pass(&console, &parts) else {
         return page::outside();
     };
+    guest::let_in(&parts.extensions);
     let session = Session {
         pass,
         console: Arc::clone(&console),

@@ -2,7 +2,7 @@
 //!
 //! * [`Console`] is what handlers get as their state: the configuration in force and what goes with it ([`Console::now`]), what has
 //!   happened lately, and the wish to reload.
-//! * `server` binds, serves with limits, and stops. `gate` is in front of every page: Host, Origin, session, CSRF. A handler behind it
+//! * `server` binds, serves with limits, and stops; `guest` is who is at a connection, and for how long. `gate` is in front of every page: Host, Origin, session, CSRF. A handler behind it
 //!   gets a [`gate::Session`], and what was posted only as a [`gate::Form`], which exists only after every check.
 //! * `sessions` knows links and sessions, without clock or HTTP.
 //! * `page` has the frame of every page: navigation, forms, messages, errors. `assets` are its style and script. `live` keeps
@@ -19,6 +19,7 @@ mod assets;
 mod edits;
 mod events;
 pub mod gate;
+mod guest;
 mod live;
 mod overview;
 pub mod page;
@@ -59,6 +60,15 @@ pub struct InForce {
     pub sources: Arc<Sources>,
 }
 
+/// Where the console is found.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// Where a browser is sent.
+    pub url: Url,
+    /// Whether nobody else can be at `localhost` with that port.
+    pub has_localhost: bool,
+}
+
 /// What the handlers share. It outlives reloads.
 pub struct Console {
     in_force: watch::Receiver<Arc<InForce>>,
@@ -66,7 +76,7 @@ pub struct Console {
     reload: Reload,
     sessions: Mutex<Sessions>,
     /// Where it can be reached, if it is served.
-    at: Mutex<Option<Url>>,
+    at: Mutex<Option<Own>>,
     /// Sign-ins at providers that were begun here.
     sign_ins: sign_in::Ongoing,
     /// The last test of each account.
@@ -132,7 +142,7 @@ impl Console {
     /// # Errors
     /// If the system gives no randomness.
     pub fn link(&self) -> std::io::Result<Option<Url>> {
-        let Some(mut url) = self.own_address() else {
+        let Some(Own { mut url, .. }) = self.own_address() else {
             return Ok(None);
         };
         let key = self.sessions().link(Instant::now())?;
@@ -143,14 +153,14 @@ impl Console {
     }
 
     /// Where it is served, if it is.
-    fn own_address(&self) -> Option<Url> {
+    fn own_address(&self) -> Option<Own> {
         let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
         at.clone()
     }
 
     /// From now on it is served there, or nowhere.
-    pub fn moved(&self, url: Option<Url>) {
-        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = url;
+    pub fn moved(&self, own: Option<Own>) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = own;
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {

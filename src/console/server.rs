@@ -1,7 +1,8 @@
 //! Serves the console at one address: bounded connections, heads and times, and a polite stop.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,18 +24,17 @@ use tower_service::Service;
 use url::Url;
 
 use super::gate::{self, Door};
-use super::{Console, assets, pages, sign_in};
+use super::guest::{self, Guest, Impatient};
+use super::{Console, Own, assets, pages, sign_in};
+use crate::accept;
 use crate::config::{CertificateName, RemoteConsole};
+use crate::oauth::redirect::is_missing_family;
 use crate::tls::{LocalStream, Terms};
 
-/// Connections at a time: a handful of browsers.
-const MOST_CONNECTIONS: usize = 64;
 /// Octets of a request's head.
 const HEAD: usize = 16 * 1024;
 /// How long a head may take, and how long a connection may rest between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(30);
-/// How long a connection may live; a browser makes another.
-const CONNECTION_LIFE: Duration = Duration::from_secs(60 * 60);
 /// How long answers that are under way get at the stop.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -62,8 +62,14 @@ impl Entrance {
         }
     }
 
+    /// Where the console is found.
+    pub fn own(&self, bound: SocketAddr, has_localhost: bool) -> Option<Own> {
+        let url = self.url(bound)?;
+        Some(Own { url, has_localhost })
+    }
+
     /// Where a browser is sent. An address that stands for all of them is no name, so the machine's own is taken then.
-    pub fn url(&self, bound: SocketAddr) -> Option<Url> {
+    fn url(&self, bound: SocketAddr) -> Option<Url> {
         let Some(remote) = &self.remote else {
             return Url::parse(&format!("http://{bound}/")).ok();
         };
@@ -77,37 +83,84 @@ impl Entrance {
     }
 }
 
-/// Serves the console at a socket until `close`.
+/// What the console listens at: an address, and with one of loopback the other family's as well. Browsers take either for `localhost`,
+/// and the port that we leave free there is another program's to take.
+pub struct Sockets {
+    first: TcpListener,
+    second: Option<TcpListener>,
+    /// Whether nobody else can be at `localhost` with this port.
+    pub has_localhost: bool,
+}
+
+impl Sockets {
+    /// `first`, and the other one if it can be had.
+    pub fn beside(first: TcpListener, bound: SocketAddr) -> Self {
+        let other = match bound.ip() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST) => Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            _ => None,
+        };
+        let second = other.map(|other| accept::bind(SocketAddr::new(other, bound.port())));
+        let has_localhost = match &second {
+            Some(Ok(_)) => true,
+            Some(Err(error)) => is_missing_family(&error.source),
+            None => false,
+        };
+        let second = second.and_then(Result::ok);
+        Self {
+            first,
+            second,
+            has_localhost,
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.second {
+            Some(second) => tokio::select! {
+                accepted = self.first.accept() => accepted,
+                accepted = second.accept() => accepted,
+            },
+            None => self.first.accept().await,
+        }
+    }
+}
+
+/// Serves the console at its sockets until `close`.
 pub async fn serve(
     console: Arc<Console>,
-    socket: TcpListener,
+    sockets: Sockets,
     entrance: watch::Receiver<Entrance>,
     close: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = guest::places();
     let connections = TaskTracker::new();
     let router = router(console);
     loop {
-        let place = tokio::select! {
-            place = Arc::clone(&places).acquire_owned() => place,
-            () = close.cancelled() => break,
-        };
         let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
+            accepted = sockets.accept() => accepted,
             () = close.cancelled() => break,
         };
-        let (Ok((stream, source)), Ok(place)) = (accepted, place) else {
+        let Ok((stream, source)) = accepted else {
             // Out of descriptors or the like: wait a little rather than spin.
             sleep(Duration::from_millis(100)).await;
             continue;
         };
+        let place = places.take();
+        let Ok((stranger, place)) = place.and_then(|place| places.settle(place, source.ip()))
+        else {
+            continue; // as many browsers as may be
+        };
+        let guest = Arc::new(Guest::new(stranger));
         let (entrance, router, close) = (entrance.borrow().clone(), router.clone(), close.clone());
         connections.spawn(async move {
-            admit(stream, source.ip(), &entrance, router, close).await;
+            tokio::select! {
+                () = admit(stream, source.ip(), &entrance, router, &guest, close) => {}
+                () = guest.evicted() => {}
+            }
             drop(place);
         });
     }
-    drop(socket);
+    drop(sockets);
     connections.close();
     connections.wait().await;
 }
@@ -134,13 +187,14 @@ async fn admit(
     source: IpAddr,
     entrance: &Entrance,
     router: Router,
+    guest: &Arc<Guest>,
     close: CancellationToken,
 ) {
     let Ok(local) = stream.local_addr() else {
         return; // it has gone
     };
     let Some(remote) = &entrance.remote else {
-        return answer(stream, Door::new(local), router, close).await;
+        return answer(stream, Door::new(local), router, guest, close).await;
     };
     if !remote.config.allows(source) {
         tracing::debug!(%source, "the console is not for this address");
@@ -149,7 +203,8 @@ async fn admit(
     let mut stream = LocalStream::from(stream);
     match stream.secure(&remote.terms).await {
         Ok(()) => {
-            answer(stream, Door::secured(local, &remote.names), router, close).await;
+            let door = Door::secured(local, &remote.names);
+            answer(stream, door, router, guest, close).await;
         }
         Err(error) => tracing::debug!(%source, %error, "no TLS with a browser"),
     }
@@ -159,24 +214,27 @@ async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     door: Door,
     router: Router,
+    guest: &Arc<Guest>,
     close: CancellationToken,
 ) {
     let door = Arc::new(door);
+    let known = Arc::clone(guest);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&door));
+        request.extensions_mut().insert(Arc::clone(&known));
         router.clone().call(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Impatient::new(stream)), service);
     let mut connection = pin!(connection);
     tokio::select! {
         // Whether the browser hears the answer concerns only the browser.
         _ = connection.as_mut() => return,
         () = close.cancelled() => {}
-        () = sleep(CONNECTION_LIFE) => {}
+        () = guest.outstayed() => {}
     }
     connection.as_mut().graceful_shutdown();
     let _: Result<Result<(), hyper::Error>, _> = timeout(LAST, connection).await;

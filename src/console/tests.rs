@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use url::Url;
@@ -35,6 +36,7 @@ issuer = "https://login.example"
 client-id = "an-application"
 client-secret = "MARK-client-secret"
 client-secret-expires = 2020-01-02
+# client-secret = "MARK-of-before" # until the new year
 flow = "authorization-code"
 imap = { host = "imap.example" }
 egress = "http://user:MARK-egress@proxy.example:3128"
@@ -73,10 +75,16 @@ impl Bench {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = socket.local_addr().expect("bound");
         let entrance = server::Entrance::default();
-        console.moved(entrance.url(address));
+        let sockets = server::Sockets::beside(socket, address);
+        console.moved(entrance.own(address, sockets.has_localhost));
         let close = held.stop.child_token();
         let (_, entrance) = watch::channel(entrance);
-        tokio::spawn(server::serve(Arc::clone(&console), socket, entrance, close));
+        tokio::spawn(server::serve(
+            Arc::clone(&console),
+            sockets,
+            entrance,
+            close,
+        ));
         Self {
             console,
             held,
@@ -499,13 +507,35 @@ async fn events_are_shown_newest_first_and_by_account_and_escape_what_strangers_
 
 #[tokio::test]
 async fn no_page_shows_a_secret() {
-    let bench = Bench::open().await;
+    let listener =
+        "\n[[listener]]\nprotocol = 'imap'\nprovider = 'contoso'\nlisten = ['127.0.0.1:21143']\n";
+    let bench = Bench::with(&format!("{MARKED}{listener}")).await;
     let cookie = bench.sign_in().await;
     let key = cookie.split_once('=').expect("a pair").1;
     let vault_key = std::fs::read_to_string(bench.console.now().config.state_dir.join("vault.key"));
     let vault_key = vault_key.expect("a key");
-    for path in ["/", "/events", "/nothing"] {
+    let pages = [
+        "/",
+        "/events",
+        "/nothing",
+        "/add",
+        "/add/account?address=carol%40example.com&provider=contoso",
+        "/account/alice@example.com",
+        "/account/alice@example.com/test",
+        "/account/alice@example.com/revoke",
+        "/account/alice@example.com/remove",
+        "/providers",
+        "/providers/contoso",
+        "/new-provider",
+        "/listeners",
+        "/listeners/1",
+        "/new-listener",
+        "/configuration",
+    ];
+    for path in pages {
         let answer = bench.get(path, &cookie).await;
+        let is_there = answer.status == StatusCode::OK;
+        assert!(is_there || path == "/nothing", "{path}: {}", answer.status);
         for secret in ["MARK", "TUFSS2hhc2h", "argon2", key, vault_key.trim()] {
             assert!(!answer.text.contains(secret), "{path} shows {secret}");
         }
@@ -590,7 +620,6 @@ async fn a_reload_that_a_page_asks_for_is_told_its_outcome() {
 
 #[tokio::test]
 async fn an_endless_head_is_cut_off() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let bench = Bench::open().await;
     let mut stream = TcpStream::connect(bench.address).await.expect("connected");
     let head = format!(
@@ -604,4 +633,138 @@ async fn an_endless_head_is_cut_off() {
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     let _ = read.expect("it does not wait for more");
     assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+}
+
+/// Connections that ask on and on, take no answer, and show no session.
+async fn deaf(bench: &Bench, count: usize) -> Vec<TcpStream> {
+    let request = format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", bench.address);
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let stream = TcpStream::connect(bench.address).await.expect("connected");
+        // Until nothing more fits: nobody is taking the answers.
+        while let Ok(1..) = stream.try_write(request.repeat(500).as_bytes()) {}
+        all.push(stream);
+    }
+    all
+}
+
+/// What a connection still says; it is over then.
+async fn last_words(stream: &mut TcpStream) -> String {
+    let mut said = Vec::new();
+    // Whether it ends in order or breaks, it ends.
+    let reading = stream.read_to_end(&mut said);
+    let _ = timeout(PATIENCE, reading).await.expect("it has ended");
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[tokio::test]
+async fn connections_without_a_session_keep_nobody_out_and_are_put_out_the_oldest_first() {
+    let bench = Bench::open().await;
+    let cookie = bench.sign_in().await;
+    let headers = [("cookie", cookie.as_str())];
+    let path = "/live?page=events";
+    let mut stream = bench.begin(Method::GET, path, &headers, "").await;
+    let mut strangers = deaf(&bench, guest::MOST_CONNECTIONS).await;
+    assert!(bench.is_in(&cookie).await);
+    let fresh = bench.sign_in().await;
+    assert!(bench.is_in(&fresh).await);
+    last_words(&mut strangers[0]).await;
+    bench.held.recent.renewed("alice@example.com", None);
+    stream.until("new token").await;
+}
+
+#[tokio::test]
+async fn a_connection_that_shows_no_session_is_short_and_one_that_does_is_not() {
+    let bench = Bench::open().await;
+    let cookie = bench.sign_in().await;
+    let headers = [("cookie", cookie.as_str())];
+    let path = "/live?page=events";
+    let mut stream = bench.begin(Method::GET, path, &headers, "").await;
+    let mut asking = deaf(&bench, 1).await.remove(0);
+    let mut silent = TcpStream::connect(bench.address).await.expect("connected");
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    last_words(&mut silent).await;
+    assert!(began.elapsed() >= guest::STRANGER_LIFE - Duration::from_secs(1));
+    last_words(&mut asking).await;
+    tokio::time::sleep(guest::STRANGER_LIFE).await;
+    bench.held.recent.renewed("alice@example.com", None);
+    stream.until("new token").await;
+}
+
+#[tokio::test]
+async fn a_form_that_does_not_arrive_is_not_waited_for() {
+    let bench = Bench::open().await;
+    let cookie = bench.sign_in().await;
+    let mut stream = TcpStream::connect(bench.address).await.expect("connected");
+    let head = format!(
+        "POST /logout HTTP/1.1\r\nhost: {0}\r\norigin: http://{0}\r\ncookie: {cookie}\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\n\r\ncsrf=",
+        bench.address
+    );
+    stream.write_all(head.as_bytes()).await.expect("written");
+    tokio::time::pause();
+    let said = last_words(&mut stream).await;
+    assert!(said.contains("did not arrive in time"), "{said}");
+}
+
+#[tokio::test]
+async fn both_addresses_of_localhost_are_the_consoles_or_it_knows_better() {
+    let bench = Bench::open().await;
+    let cookie = bench.sign_in().await;
+    let own = bench.console.own_address().expect("served");
+    let other = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, bench.address.port()));
+    let Ok(mut stream) = TcpStream::connect(other).await else {
+        // A machine without that family, or somebody was faster.
+        assert_eq!(own.has_localhost, crate::accept::bind(other).is_err());
+        return;
+    };
+    assert!(own.has_localhost);
+    let head =
+        format!("GET / HTTP/1.1\r\nhost: {other}\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("written");
+    let said = last_words(&mut stream).await;
+    assert!(said.contains("alice@example.com"), "{said}");
+
+    let taken = TcpListener::bind("[::1]:0").await.expect("a port");
+    let port = taken.local_addr().expect("bound").port();
+    let first = TcpListener::bind(("127.0.0.1", port))
+        .await
+        .expect("a port");
+    let at = first.local_addr().expect("bound");
+    assert!(!server::Sockets::beside(first, at).has_localhost);
+}
+
+#[tokio::test]
+async fn connections_with_a_session_are_bounded_and_stay() {
+    let bench = Bench::open().await;
+    let cookie = bench.sign_in().await;
+    let request = format!(
+        "HEAD /nothing HTTP/1.1\r\nhost: {}\r\ncookie: {cookie}\r\n\r\n",
+        bench.address
+    );
+    let ask = async |stream: &mut TcpStream| {
+        let mut head = Vec::new();
+        stream.write_all(request.as_bytes()).await?;
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    let mut all = Vec::new();
+    // Those of before may have their places for a moment yet.
+    let mut refused = 0;
+    while all.len() < guest::MOST_CONNECTIONS {
+        let mut stream = TcpStream::connect(bench.address).await.expect("connected");
+        match ask(&mut stream).await {
+            Ok(()) => all.push(stream),
+            Err(_) => refused += 1,
+        }
+        assert!(refused < 1000, "{} are in", all.len());
+    }
+    let mut one_more = TcpStream::connect(bench.address).await.expect("connected");
+    assert_eq!(last_words(&mut one_more).await, "");
+    for stream in &mut all {
+        ask(stream).await.expect("it stays");
+    }
 }

@@ -270,6 +270,7 @@ impl OAuth {
             path: redirect.url().path().to_owned(),
             state: state.into_secret().into(),
             issuer: self.provider.issuer.clone(),
+            origins: self.origins(),
             issuer_required: self.issuer_is_always_sent().await,
         };
         Ok(SignIn {
@@ -400,6 +401,17 @@ impl OAuth {
                     .ok_or(OAuthError::NoEndpoint("authorize-url"))
             }
         }
+    }
+
+    /// Where `iss` has to be from if no issuer is known. Not for presets: one of their providers sends what no page names.
+    fn origins(&self) -> Vec<url::Origin> {
+        let provider = &self.provider;
+        if provider.issuer.is_some() || provider.preset.is_some() {
+            return Vec::new();
+        }
+        let urls = [&provider.authorize_url, &provider.token_url];
+        let known = urls.into_iter().flatten();
+        known.map(Url::origin).collect()
     }
 
     /// Whether the issuer announced RFC 9207; known only where its metadata were needed anyway.

@@ -24,7 +24,7 @@ use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tracing::debug;
-use url::Url;
+use url::{Origin, Url};
 
 use super::response::ErrorAnswer;
 
@@ -50,6 +50,9 @@ pub struct Expected {
     pub state: SecretString,
     /// The issuer that `iss` must name where it is present (RFC 9207 §2.4).
     pub issuer: Option<String>,
+    /// Where no issuer is known: the origins of the provider's own URLs, one of which `iss` must have where it is present. Empty if the
+    /// provider is known to send something else.
+    pub origins: Vec<Origin>,
     /// Whether a redirect without `iss` is refused, because the issuer announced that it always sends it.
     pub issuer_required: bool,
 }
@@ -120,6 +123,11 @@ impl Expected {
             (Some(wanted), Once::One(found)) if *wanted != found => {
                 return Verdict::Stray("it comes from another issuer");
             }
+            (None, Once::One(found)) if !self.is_at_home(&found) => {
+                return Verdict::Stray(
+                    "it comes from an issuer elsewhere than the provider's URLs; set issuer if that is the right one",
+                );
+            }
             (_, Once::Many) => return Verdict::Stray("it names several issuers"),
             (_, Once::None) if self.issuer_required => return Verdict::Stray("it names no issuer"),
             _ => {}
@@ -133,6 +141,11 @@ impl Expected {
             }
             _ => Verdict::Stray("it has no code"),
         }
+    }
+
+    fn is_at_home(&self, issuer: &str) -> bool {
+        let is_at = |url: Url| self.origins.contains(&url.origin());
+        self.origins.is_empty() || Url::parse(issuer).is_ok_and(is_at)
     }
 
     /// Reads the query of a request for the redirect URL.
@@ -323,7 +336,8 @@ async fn bind_both(
     }
 }
 
-fn is_missing_family(error: &io::Error) -> bool {
+/// Whether no program of this machine can have such an address.
+pub(crate) fn is_missing_family(error: &io::Error) -> bool {
     // EAFNOSUPPORT has no stable kind of its own.
     matches!(
         error.kind(),

@@ -186,6 +186,11 @@ mod tests {
             lines.contains(&"+client-secret = «secret» # older".to_owned()),
             "{lines:?}"
         );
+        let commented = "# client-secret = 'hunter2'\na = 1\n";
+        assert_eq!(
+            shown(commented, &commented.replace("a = 1", "a = 2")),
+            [" # client-secret =«secret»", "-a = 1", "+a = 2"]
+        );
         let key =
             "[provider.a]\ncertificate = { file = 'a', key = \"\"\"\n-BEGIN\nhunter2\n\"\"\" }\n";
         let lines = shown(key, &key.replace("BEGIN", "BEGUN")).concat();

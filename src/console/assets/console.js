@@ -6,24 +6,47 @@
   const notice = document.getElementById("notice");
   let source = null;
 
+  const typed = "input:not([type=hidden]):not([type=checkbox]):not([type=radio]), textarea";
+  const fieldName = (field) => `${field.form?.getAttribute("action")} ${field.name}`;
+  const summary = (details) => details.querySelector("summary")?.textContent;
+
+  // Calls `both` with what stands in the old and in the fresh part under the same name.
+  const pair = (old, fresh, selector, name, both) => {
+    const all = [...fresh.querySelectorAll(selector)];
+    for (const one of old.querySelectorAll(selector)) {
+      const twin = all.find((other) => name(other) === name(one));
+      if (twin) both(one, twin);
+    }
+  };
+
   const swap = ({ id, html }) => {
     const old = document.getElementById(id);
     if (!old) return;
     const template = document.createElement("template");
     template.innerHTML = html;
     const fresh = template.content.firstElementChild;
-    if (!fresh || fresh.isEqualNode(old)) return;
-    // Whoever stands in it with the keyboard stays where they are.
+    if (!fresh) return;
+    // What somebody has opened, typed or stands in with the keyboard stays theirs.
+    pair(old, fresh, "details", summary, (one, twin) => { twin.open = one.open; });
+    if (fresh.isEqualNode(old)) return;
     const active = old.contains(document.activeElement) ? document.activeElement : null;
-    const places = (root) => [...root.querySelectorAll("a, button, input, select, [tabindex]")];
-    const at = active ? places(old).indexOf(active) : -1;
+    const places = (root) => [...root.querySelectorAll("a, button, input, select, textarea, summary, [tabindex]")];
+    let next = active ? places(fresh)[places(old).indexOf(active)] : null;
+    let range = null;
+    pair(old, fresh, typed, fieldName, (one, twin) => {
+      if (one.value !== one.defaultValue) twin.value = one.value;
+      if (one !== active) return;
+      next = twin;
+      range = [one.selectionStart, one.selectionEnd];
+    });
     if (old.getAttribute("aria-live")) {
       // A region that speaks has to stay; only its words change.
       old.replaceChildren(...fresh.childNodes);
     } else {
       old.replaceWith(fresh);
-      if (at >= 0) places(fresh)[at]?.focus();
     }
+    next?.focus();
+    if (range && range[0] !== null) next.setSelectionRange(...range);
   };
 
   const say = (words) => {

@@ -24,7 +24,7 @@ use url::{Host, Url, form_urlencoded};
 
 use super::super::gate::Door;
 use super::super::page::{self, Fault};
-use super::super::{Console, sign_in};
+use super::super::{Console, Own, sign_in};
 use super::ongoing::Arrived;
 use crate::authorize::redirect_to_paste;
 use crate::oauth::redirect::RedirectError;
@@ -49,9 +49,9 @@ pub enum Return {
 }
 
 impl Return {
-    /// As the configured `redirect-url` has it, for a console at `own`. Where the port is free, it is the console's: it is forwarded with
+    /// As the configured `redirect-url` has it, for a console that is found there. Where the port is free, it is the console's: it is forwarded with
     /// the console where that is, and no other has to be. Host and path stay, because they are what providers compare.
-    pub fn of(configured: &Url, own: Option<&Url>) -> Self {
+    pub fn of(configured: &Url, own: Option<&Own>) -> Self {
         if configured.scheme() != "http" {
             return Self::Pasted(redirect_to_paste(configured));
         }
@@ -60,21 +60,22 @@ impl Return {
         };
         let mut here = configured.clone();
         // Only URLs without a host refuse a port, and this has one.
-        let _ = here.set_port(own.port());
+        let _ = here.set_port(own.url.port());
         match configured.port() {
             None | Some(0) => Self::Here(here),
-            port if port == own.port() => Self::Here(here),
+            port if port == own.url.port() => Self::Here(here),
             _ => Self::Elsewhere(configured.clone()),
         }
     }
 }
 
-/// Whether somebody at the host of `url`, which is loopback, finds what listens at `own`. Where TLS is spoken, no.
-fn leads_to(url: &Url, own: &Url) -> bool {
-    own.scheme() == "http"
+/// Whether somebody at the host of `url`, which is loopback, finds the console and nobody else. Where TLS is spoken, no.
+fn leads_to(url: &Url, own: &Own) -> bool {
+    own.url.scheme() == "http"
         && match url.host() {
-            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-            host => host == own.host(),
+            // The browser chooses the family; the other one's port may be another user's.
+            Some(Host::Domain(name)) => own.has_localhost && name.eq_ignore_ascii_case("localhost"),
+            host => host == own.url.host(),
         }
 }
 
@@ -169,7 +170,11 @@ mod tests {
     #[test]
     fn a_sign_in_comes_back_to_the_console_where_the_provider_lets_it() {
         let url = |text: &str| Url::parse(text).expect("a URL");
-        let own = url("http://127.0.0.1:8047/");
+        let own = |at: &str, has_localhost| Own {
+            url: url(at),
+            has_localhost,
+        };
+        let both = own("http://127.0.0.1:8047/", true);
         let here = |text| Return::Here(url(text));
         for (configured, comes_back) in [
             ("http://localhost", here("http://localhost:8047/")),
@@ -186,13 +191,23 @@ mod tests {
                 Return::Pasted(url("https://127.0.0.1/")),
             ),
         ] {
-            assert_eq!(Return::of(&url(configured), Some(&own)), comes_back);
+            assert_eq!(Return::of(&url(configured), Some(&both)), comes_back);
         }
-        let secured = url("https://mail.example:8047/");
-        let elsewhere = Return::Elsewhere(url("http://localhost/"));
+        let elsewhere = |text| Return::Elsewhere(url(text));
+        let of = |text: &str, own| Return::of(&url(text), Some(&own));
+        let secured = own("https://mail.example:8047/", false);
         assert_eq!(
-            Return::of(&url("http://localhost"), Some(&secured)),
-            elsewhere
+            of("http://localhost", secured),
+            elsewhere("http://localhost/")
+        );
+        // Whoever has the port of the other family would get what comes to localhost.
+        let half = || own("http://127.0.0.1:8047/", false);
+        for at in ["http://localhost/", "http://localhost:8047/"] {
+            assert_eq!(of(at, half()), elsewhere(at));
+        }
+        assert_eq!(
+            of("http://127.0.0.1", half()),
+            here("http://127.0.0.1:8047/")
         );
     }
 

@@ -6,6 +6,7 @@ fn expected() -> Expected {
         path: "/callback".into(),
         state: "right-state".to_owned().into(),
         issuer: Some("https://id.example".into()),
+        origins: Vec::new(),
         issuer_required: false,
     }
 }
@@ -202,4 +203,43 @@ fn an_issuer_that_always_sends_iss_is_held_to_it() {
             .read_pasted("code=c&state=right-state&iss=https://id.example")
             .is_ok()
     );
+}
+
+#[test]
+fn a_redirect_of_another_provider_is_none_of_ours_even_where_no_issuer_is_known() {
+    let origin = |url: &str| Url::parse(url).expect("a URL").origin();
+    let unknown = Expected {
+        issuer: None,
+        origins: vec![
+            origin("https://id.example/authorize"),
+            origin("https://token.example:8443/"),
+        ],
+        ..expected()
+    };
+    let read = |expected: &Expected, iss: &str| {
+        expected
+            .read_pasted(&format!("code=c&state=right-state{iss}"))
+            .is_ok()
+    };
+    for iss in [
+        "",
+        "&iss=https://id.example/realms/a",
+        "&iss=https://token.example:8443",
+    ] {
+        assert!(read(&unknown, iss), "{iss}");
+    }
+    for iss in [
+        "&iss=https://evil.example",
+        "&iss=http://id.example",
+        "&iss=https://id.example.evil.example",
+        "&iss=id.example",
+        "&iss=",
+    ] {
+        assert!(!read(&unknown, iss), "{iss}");
+    }
+    let lenient = Expected {
+        origins: Vec::new(),
+        ..unknown
+    };
+    assert!(read(&lenient, "&iss=szn"));
 }
