@@ -12,7 +12,7 @@ use crate::config::preset::Preset;
 use crate::oauth::{OAuth, OAuthError, Revocation, TokenKind};
 use crate::tls::TlsError;
 use crate::token::grant::{Grant, GrantError};
-use crate::vault::{Kind, Vault, VaultError};
+use crate::vault::{Guard, Kind, Record, Vault, VaultError, blocking};
 
 /// Where a person takes back what was granted to an application at Microsoft, which has no revocation for programs.
 const AT_MICROSOFT: &str = "Microsoft lets no program revoke a sign-in. The user removes the application at https://myapps.microsoft.com (of a personal \
@@ -96,8 +96,8 @@ async fn at_provider(
     limit: Duration,
 ) -> Result<String, RevokeError> {
     let address = &account.address;
-    let guard = vault.lock(Kind::Grant, address)?;
-    let Some(record) = vault.read(Kind::Grant, address)? else {
+    let (guard, record) = locked(vault, address).await?;
+    let Some(record) = record else {
         return Ok(format!("There are no tokens of {address}; nothing to do."));
     };
     let grant = Grant::from_bytes(&record.bytes)?;
@@ -109,11 +109,23 @@ async fn at_provider(
     }
     let oauth = OAuth::new(Arc::clone(&account.provider), limit)?;
     let told = give_back(&oauth, &grant, account).await?;
-    vault.remove(&guard)?;
+    let vault = vault.clone();
+    blocking(move || vault.remove(&guard)).await?;
     Ok(format!(
         "{told}\nThe tokens of {address} are forgotten here; logins are refused from now on. Sessions that are open stay until one of \
          their sides ends them. To sign in again: mailwicket authorize {address}"
     ))
+}
+
+/// Another process may hold the lock for long: waiting for it must hold up nobody else.
+async fn locked(vault: &Vault, address: &str) -> Result<(Guard, Option<Record>), VaultError> {
+    let (vault, address) = (vault.clone(), address.to_owned());
+    blocking(move || {
+        let guard = vault.lock(Kind::Grant, &address)?;
+        let record = vault.read(Kind::Grant, &address)?;
+        Ok((guard, record))
+    })
+    .await
 }
 
 /// The refresh token first: with it, RFC 7009 §2.1 wants the access tokens of the same grant to end as well.

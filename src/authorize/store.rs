@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::Account;
 use crate::token::grant::Grant;
-use crate::vault::{Guard, Kind, Vault, VaultError};
+use crate::vault::{Guard, Kind, Vault, VaultError, blocking};
 
 /// How long a grant that was just made waits for the right to be stored: a person would have to sign in again.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(600);
@@ -43,13 +43,4 @@ pub(super) async fn store(
 async fn lock(vault: &Vault, account: &Account, patience: Duration) -> Result<Guard, VaultError> {
     let (vault, address) = (vault.clone(), account.address.clone());
     blocking(move || vault.lock_within(Kind::Grant, &address, patience)).await
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
-) -> Result<T, VaultError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

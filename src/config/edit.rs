@@ -2,10 +2,13 @@
 //!
 //! The functions on texts are pure; [`save`] replaces the file as a whole or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use toml_edit::{Array, Document, DocumentMut, InlineTable, Item, Table, Value};
 
@@ -326,6 +329,7 @@ pub fn save(path: &Path, old: &str, new: &str) -> Result<(), EditError> {
         source,
     };
     let target = fs::canonicalize(path).map_err(fail)?;
+    let _alone = Alone::with(&target).map_err(fail)?;
     if read_text(&target)? != old {
         return Err(EditError::Changed {
             path: path.to_owned(),
@@ -338,19 +342,109 @@ pub fn save(path: &Path, old: &str, new: &str) -> Result<(), EditError> {
 ///
 /// # Errors
 /// What the system says; the file is as it was then.
-pub fn replace(target: &Path, text: &str) -> io::Result<()> {
-    let folder = target.parent().unwrap_or(Path::new("/")); // a canonical path of a file has a parent
+fn replace(target: &Path, text: &str) -> io::Result<()> {
     let metadata = fs::metadata(target)?;
+    replace_with(target, text, &metadata, metadata.permissions())
+}
+
+/// As [`replace`], for a secret: users who are neither the owner nor of the group can do nothing with the file afterwards.
+///
+/// # Errors
+/// What the system says; the file is as it was then.
+pub fn replace_secret(target: &Path, secret: &str) -> io::Result<()> {
+    let metadata = fs::metadata(target)?;
+    replace_with(
+        target,
+        secret,
+        &metadata,
+        for_secret(metadata.permissions()),
+    )
+}
+
+#[cfg(unix)]
+fn for_secret(permissions: fs::Permissions) -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    fs::Permissions::from_mode(permissions.mode() & 0o640)
+}
+
+/// The folder decides there.
+#[cfg(not(unix))]
+fn for_secret(permissions: fs::Permissions) -> fs::Permissions {
+    permissions
+}
+
+fn replace_with(
+    target: &Path,
+    text: &str,
+    metadata: &fs::Metadata,
+    permissions: fs::Permissions,
+) -> io::Result<()> {
+    let folder = folder_of(target);
     let mut file = tempfile::Builder::new()
         .prefix(".mailwicket-")
         .suffix(".tmp")
         .tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
-    same_owner(file.as_file(), &metadata)?;
-    file.as_file().set_permissions(metadata.permissions())?;
+    same_owner(file.as_file(), metadata)?;
+    file.as_file().set_permissions(permissions)?;
     file.as_file().sync_all()?;
     file.persist(target).map_err(|error| error.error)?;
     sync_folder(folder)
+}
+
+/// A canonical path of a file has a parent.
+fn folder_of(target: &Path) -> &Path {
+    target.parent().unwrap_or(Path::new("/"))
+}
+
+/// The right to compare a file and replace it: of two who do so at once, the second sees what the first has written.
+///
+/// The file itself is replaced, so the lock is its folder's; it leaves nothing behind.
+pub struct Alone {
+    _here: MutexGuard<'static, ()>,
+    _everywhere: Option<File>,
+}
+
+/// How long another process gets to write.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is asked whether it has.
+const POLL: Duration = Duration::from_millis(20);
+
+impl Alone {
+    /// Waits for it, and blocks meanwhile; it must not be asked for again before it is dropped.
+    ///
+    /// # Errors
+    /// If another program has it for too long.
+    pub fn with(target: &Path) -> io::Result<Self> {
+        static HERE: Mutex<()> = Mutex::new(());
+        // It guards no data of ours.
+        let here = HERE.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Self {
+            _here: here,
+            _everywhere: locked(folder_of(target))?,
+        })
+    }
+}
+
+/// The folder with a lock, where folders can be opened and have locks: some file systems and systems know none.
+fn locked(folder: &Path) -> io::Result<Option<File>> {
+    let Ok(file) = File::open(folder) else {
+        return Ok(None);
+    };
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => thread::sleep(POLL),
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::other(format!(
+                    "another program holds a lock on {}",
+                    folder.display()
+                )));
+            }
+        }
+    }
 }
 
 /// Root may edit a file that belongs to the service; it must still be able to read it afterwards.
@@ -519,6 +613,54 @@ mod tests {
             Err(EditError::Changed { .. })
         ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[test]
+    fn of_two_saves_at_once_one_is_told_that_the_file_was_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        for _ in 0..20 {
+            fs::write(&path, "old").unwrap();
+            let both: Vec<_> = thread::scope(|scope| {
+                let savers = ["a", "b"].map(|new| scope.spawn(|| save(&path, "old", new).is_ok()));
+                savers.map(|saver| saver.join().unwrap()).into()
+            });
+            assert_eq!(both.iter().filter(|saved| **saved).count(), 1);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_saved_while_another_process_saves() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        fs::write(&path, "old").unwrap();
+        let other = File::open(folder.path()).unwrap();
+        other.lock().unwrap();
+        thread::scope(|scope| {
+            let saving = scope.spawn(|| save(&path, "old", "mine"));
+            fs::write(&path, "theirs").unwrap();
+            other.unlock().unwrap();
+            assert!(matches!(
+                saving.join().unwrap(),
+                Err(EditError::Changed { .. })
+            ));
+        });
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_is_kept_from_other_users_whatever_the_mode_was() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.secret");
+        for (before, after) in [(0o644, 0o640), (0o666, 0o640), (0o600, 0o600)] {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
+            replace_secret(&path, "new").unwrap();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, after);
+        }
     }
 
     #[cfg(unix)]

@@ -10,10 +10,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use super::Console;
 use super::gate::Session;
 use super::live::{self, Part};
-use super::page::{self, Page};
+use super::page::{self, Fault, Page};
+use super::{Console, InForce};
 use crate::observe::recent::{Happened, Login, Outcome, What};
 use crate::token::life::State as Standing;
 
@@ -36,9 +36,10 @@ async fn events(
     State(console): State<Arc<Console>>,
     session: Session,
     Query(Filter { account }): Query<Filter>,
-) -> Markup {
-    let in_force = console.now();
-    let known = in_force.tokens.mailboxes(&in_force.config.roster);
+) -> Result<Markup, Fault> {
+    // A look into the vault's folder.
+    let look = |in_force: &InForce| in_force.tokens.mailboxes(&in_force.config.roster);
+    let known = console.blocking(look).await.ok_or_else(Fault::internal)?;
     let known: Vec<_> = known.iter().map(|it| it.address.as_str()).collect();
     let content = html! {
         form.filter method="get" action="/events" {
@@ -58,7 +59,7 @@ async fn events(
     query.append_pair("account", &account);
     let page = Page::new("Recent events", "/events");
     let page = page.live(format!("{}?{}", live::PATH, query.finish()));
-    page.show(&session, &content)
+    Ok(page.show(&session, &content))
 }
 
 /// The part that changes.

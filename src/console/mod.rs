@@ -43,6 +43,7 @@ use crate::password::Passwords;
 use crate::status::Sources;
 use crate::token::Tokens;
 use crate::vault::Vault;
+use page::Fault;
 use reload::Reload;
 use sessions::Sessions;
 
@@ -81,6 +82,8 @@ pub struct Console {
     sign_ins: sign_in::Ongoing,
     /// The last test of each account.
     tests: account::test::Tests,
+    /// Passwords that were just made up.
+    made: account::made::Made,
     /// Places for pages that are kept up to date.
     streams: Arc<Semaphore>,
     /// Set when mailwicket stops.
@@ -103,6 +106,7 @@ impl Console {
             at: Mutex::default(),
             sign_ins: sign_in::Ongoing::default(),
             tests: account::test::Tests::default(),
+            made: account::made::Made::default(),
             streams: Arc::new(Semaphore::new(live::MOST_STREAMS)),
             stop,
         }
@@ -135,6 +139,14 @@ impl Console {
         tokio::task::spawn_blocking(move || work(&in_force))
             .await
             .ok()
+    }
+
+    /// Does something to its end, even if its answer is not wanted any more: a browser that goes away (a second click is enough) must
+    /// leave nothing half done.
+    async fn whole<T: Send + 'static>(
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        tokio::spawn(work).await.map_err(|_| Fault::internal())
     }
 
     /// A link that opens the console once; `None` if it is not served.

@@ -68,6 +68,12 @@ impl Entrance {
         Some(Own { url, has_localhost })
     }
 
+    /// Whether somebody at this address may come in.
+    fn allows(&self, source: IpAddr) -> bool {
+        let remote = self.remote.as_ref();
+        remote.is_none_or(|remote| remote.config.allows(source))
+    }
+
     /// Where a browser is sent. An address that stands for all of them is no name, so the machine's own is taken then.
     fn url(&self, bound: SocketAddr) -> Option<Url> {
         let Some(remote) = &self.remote else {
@@ -151,11 +157,13 @@ pub async fn serve(
             continue; // as many browsers as may be
         };
         let guest = Arc::new(Guest::new(stranger));
+        let later = entrance.clone();
         let (entrance, router, close) = (entrance.borrow().clone(), router.clone(), close.clone());
         connections.spawn(async move {
             tokio::select! {
                 () = admit(stream, source.ip(), &entrance, router, &guest, close) => {}
                 () = guest.evicted() => {}
+                () = shut_out(later, source.ip()) => {}
             }
             drop(place);
         });
@@ -163,6 +171,15 @@ pub async fn serve(
     drop(sockets);
     connections.close();
     connections.wait().await;
+}
+
+/// Until the console is not for this address any more.
+async fn shut_out(mut entrance: watch::Receiver<Entrance>, source: IpAddr) {
+    let is_out = |now: &Entrance| !now.allows(source);
+    if entrance.wait_for(is_out).await.is_err() {
+        // It changes no more; whoever closes it closes the connections as well.
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Everything that can be asked for, with the gate in front.
@@ -238,4 +255,46 @@ async fn answer(
     }
     connection.as_mut().graceful_shutdown();
     let _: Result<Result<(), hyper::Error>, _> = timeout(LAST, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::console_of;
+    use super::*;
+
+    const TEXT: &str = "
+state-dir = '.'
+[provider.a]
+preset = 'google'
+client-id = 'x'
+[[listener]]
+protocol = 'imap'
+provider = 'a'
+listen = ['127.0.0.1:1143']
+tls = 'none'
+";
+
+    #[tokio::test]
+    async fn who_is_taken_out_of_the_networks_is_shut_out_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (console, _held) = console_of(folder.path(), TEXT);
+        let listener = Arc::clone(&console.now().config.listeners[0]);
+        let entrance = |network: &str| {
+            let config = RemoteConsole {
+                allow_from: vec![network.parse().expect("a network")],
+                certificate: None,
+            };
+            let terms = Terms::new(&listener, HEAD_TIME, None).expect("no certificate");
+            Entrance::remote(config, terms, BTreeSet::new())
+        };
+        let (sender, receiver) = watch::channel(entrance("192.0.2.0/24"));
+        let source = "192.0.2.9".parse().expect("an address");
+        let mut out = pin!(shut_out(receiver, source));
+        for network in ["192.0.2.9/32", "192.0.0.0/16"] {
+            sender.send_replace(entrance(network));
+            assert!(timeout(Duration::ZERO, out.as_mut()).await.is_err());
+        }
+        sender.send_replace(entrance("198.51.100.0/24"));
+        timeout(HEAD_TIME, out).await.expect("shut out");
+    }
 }

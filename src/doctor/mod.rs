@@ -21,7 +21,7 @@ use crate::failure::Cause;
 use crate::password;
 use crate::protocol::Protocol;
 use crate::token::Tokens;
-use crate::vault::Vault;
+use crate::vault::{Vault, blocking};
 use finding::Told;
 pub use finding::{Finding, Step, Subject};
 
@@ -43,8 +43,8 @@ pub async fn examine(
         account,
         report,
     };
-    walk.config();
-    walk.passwords(vault);
+    walk.config().await;
+    walk.passwords(vault).await;
     let token = walk.tokens(tokens).await;
     let mut logged_in = Vec::new();
     for (protocol, endpoint) in walk.served() {
@@ -79,12 +79,15 @@ impl<'a> Walk<'a> {
             .collect()
     }
 
-    fn config(&mut self) {
+    /// It may run a command, and wait for it.
+    async fn config(&mut self) {
         let begun = Instant::now();
         let provider = &self.account.provider;
+        let looking = Arc::clone(provider);
+        let looked_at = blocking(move || looking.look_at_credentials()).await;
         let way = provider.way_out();
         let way = way.map_or_else(String::new, |way| format!("; {way}"));
-        let told = match provider.look_at_credentials() {
+        let told = match looked_at {
             Ok(secret) => Told::well(format!(
                 "provider {}, {}, {secret}{way}",
                 provider.name,
@@ -99,7 +102,7 @@ impl<'a> Walk<'a> {
         self.tell(Step::Config, Subject::Account, begun, told);
     }
 
-    fn passwords(&mut self, vault: &Vault) {
+    async fn passwords(&mut self, vault: &Vault) {
         let begun = Instant::now();
         let address = &self.account.address;
         let now = jiff::Timestamp::now();
@@ -110,7 +113,8 @@ impl<'a> Walk<'a> {
                 format!("Run: mailwicket password {command} {address}"),
             )
         };
-        let told = match password::list(vault, address) {
+        let (vault, of) = (vault.clone(), address.clone());
+        let told = match blocking(move || password::list(&vault, &of)).await {
             Ok(named) => {
                 let good = named.iter().filter(|named| !named.is_over(now)).count();
                 match (good + self.account.password_hashes.len(), named.len()) {

@@ -14,7 +14,7 @@
 //! - What does not open is never overwritten. A person moves it away.
 //! - What a killed writer had written whole is the record from the next [`Guard`] on.
 //!
-//! Everything here blocks; asynchronous callers use a blocking thread where that matters. Reading takes well under a millisecond;
+//! Everything here blocks; asynchronous callers use `blocking` where that matters. Reading takes well under a millisecond;
 //! writing waits for the disk, and locking for others.
 
 mod atomic;
@@ -121,6 +121,14 @@ pub struct Revision(seal::Nonce);
 pub struct Guard {
     slot: Slot,
     _lock: File,
+}
+
+/// Does what blocks (here, or with what lies beside the vault) away from connections that others wait for.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 /// The sealed store of one state directory. Cloning is cheap and gives the same store.

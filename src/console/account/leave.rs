@@ -13,9 +13,10 @@ use super::super::gate::{Form, Nothing, Session};
 use super::super::page::{Fault, Flash, Page};
 use super::super::{Console, InForce};
 use super::{find, path_of};
+use crate::config::Account;
 use crate::config::change::change;
 use crate::config::edit;
-use crate::revoke;
+use crate::{revoke, vault};
 
 pub fn routes() -> Router<Arc<Console>> {
     Router::new()
@@ -76,28 +77,38 @@ async fn do_revoke(
     Form(How { local }): Form<How>,
 ) -> Result<Redirect, Fault> {
     let account = find(&console.now(), &address)?;
-    let outcome = if local.is_empty() {
-        let in_force = console.now();
+    let to = Redirect::to(&path_of(&account.address, ""));
+    Console::whole(async move {
+        let flash = match end(&console, &account, local.is_empty()).await {
+            Ok(words) => {
+                tracing::info!(
+                    account = account.address,
+                    "a sign-in was ended in the console"
+                );
+                Flash::done(words)
+            }
+            Err(words) => Flash::fault(words.replace("ACCOUNT", &account.address)),
+        };
+        session.flash(flash);
+    })
+    .await?;
+    Ok(to)
+}
+
+async fn end(
+    console: &Console,
+    account: &Arc<Account>,
+    at_provider: bool,
+) -> Result<String, String> {
+    let in_force = console.now();
+    if at_provider {
         let limit = in_force.config.timeouts.token;
-        let revoked = revoke::revoke(&account, &in_force.vault, limit).await;
-        revoked.map_err(|error| error.to_string())
-    } else {
-        let address = account.address.clone();
-        let forget = move |in_force: &InForce| revoke::forget(&in_force.vault, &address);
-        let forgotten = console.blocking(forget).await.ok_or_else(Fault::internal)?;
-        forgotten.map_err(|error| error.to_string())
-    };
-    session.flash(match outcome {
-        Ok(words) => {
-            tracing::info!(
-                account = account.address,
-                "a sign-in was ended in the console"
-            );
-            Flash::done(words)
-        }
-        Err(words) => Flash::fault(words.replace("ACCOUNT", &account.address)),
-    });
-    Ok(Redirect::to(&path_of(&account.address, "")))
+        let revoked = revoke::revoke(account, &in_force.vault, limit).await;
+        return revoked.map_err(|error| error.to_string());
+    }
+    let (vault, address) = (in_force.vault.clone(), account.address.clone());
+    let forgotten = vault::blocking(move || revoke::forget(&vault, &address)).await;
+    forgotten.map_err(|error| error.to_string())
 }
 
 async fn ask_remove(
@@ -132,6 +143,14 @@ async fn do_remove(
     Form(Nothing {}): Form<Nothing>,
 ) -> Result<Redirect, Fault> {
     let address = find(&console.now(), &address)?.address.clone();
+    Console::whole(remove(console, session, address)).await?
+}
+
+async fn remove(
+    console: Arc<Console>,
+    session: Session,
+    address: String,
+) -> Result<Redirect, Fault> {
     let removing = {
         let address = address.clone();
         move |in_force: &InForce| {

@@ -3,6 +3,7 @@
 //! `passwords`, `test` and `leave` have what can be done there; the sign-in is [`super::sign_in`]'s.
 
 mod leave;
+pub mod made;
 mod passwords;
 mod program;
 pub mod test;

@@ -1,7 +1,7 @@
 //! The local passwords of an account: made, set, learned from a device, removed.
 //!
 //! A password that was made is shown in the answer to the form that asked for it, and nowhere else: the page has no address that could be
-//! loaded again, and the form sent again makes no second password of that name.
+//! loaded again. The form sent again at once has the same answer ([`made`]); later it makes no second password of that name.
 
 use std::sync::Arc;
 
@@ -18,12 +18,13 @@ use serde::Deserialize;
 use super::super::gate::{self, Form, Nothing, Session};
 use super::super::page::{self, Fault, Field, Flash, Page};
 use super::super::{Console, InForce};
+use super::made::{self, Asked};
 use super::{Seen, find, path_of, program};
 use crate::config::Account;
 use crate::password::values::{expiry, good_for, network, now, typed, window};
 use crate::password::{self, LastUses, NamedPassword, Window};
 use crate::protocol::Protocol;
-use crate::vault::Vault;
+use crate::vault::{self, Vault};
 
 pub fn routes() -> Router<Arc<Console>> {
     Router::new()
@@ -162,6 +163,7 @@ fn form(session: &Session, address: &str) -> Markup {
         ),
     ];
     let fields = html! {
+        (own_word())
         (Field::new("name", "What to call it").value("mail program").hint("To remove it by, as scanner or laptop.").required().show())
         fieldset.field {
             legend { "Which password" }
@@ -195,11 +197,17 @@ fn form(session: &Session, address: &str) -> Markup {
 /// One button for somebody who needs a first password.
 pub fn quick(session: &Session, account: &Account) -> Markup {
     let fields = html! {
+        (own_word())
         input type="hidden" name="name" value="mail program";
         input type="hidden" name="kind" value="generate";
     };
     let path = path_of(&account.address, "/passwords");
     page::form(session, &path, &fields, "Make a password")
+}
+
+/// By which a form is known again, if it is sent twice.
+fn own_word() -> Markup {
+    html! { input type="hidden" name="form" value=(made::word()); }
 }
 
 // ---- what is done ----
@@ -217,11 +225,13 @@ struct New {
     protocol: String,
     #[serde(default)]
     expires: String,
+    /// See [`own_word`].
+    #[serde(default)]
+    form: String,
 }
 
 /// What was done.
 enum Added {
-    Made(SecretString),
     Set,
     Learns(Window),
 }
@@ -240,12 +250,25 @@ impl New {
                 self.keep(&octets, vault, account)?;
                 Ok(Added::Set)
             }
-            _ => {
-                let made = password::generate().map_err(|error| error.to_string())?;
-                let octets = made.expose_secret().as_bytes().to_vec().into();
-                self.keep(&octets, vault, account)?;
-                Ok(Added::Made(made))
-            }
+            _ => Err("Say which password it is to be.".to_owned()),
+        }
+    }
+
+    /// Makes one up. Blocks.
+    fn make(self, vault: &Vault, account: &Account) -> Result<SecretString, String> {
+        let made = password::generate().map_err(|error| error.to_string())?;
+        let octets = made.expose_secret().as_bytes().to_vec().into();
+        self.keep(&octets, vault, account)?;
+        Ok(made)
+    }
+
+    fn asked(&self, session: &Session, account: &Account) -> Asked {
+        let typed = [&self.name, &self.from, &self.protocol, &self.expires];
+        Asked {
+            session: session.number(),
+            form: self.form.clone(),
+            address: account.address.clone(),
+            typed: typed.map(Clone::clone),
         }
     }
 
@@ -311,6 +334,9 @@ async fn add(
     Form(new): Form<New>,
 ) -> Result<Response, Fault> {
     let account = find(&console.now(), &address)?;
+    if new.kind == "generate" {
+        return make(console, session, account, new).await;
+    }
     let name = new.name.clone();
     let adding = {
         let account = Arc::clone(&account);
@@ -318,15 +344,6 @@ async fn add(
     };
     let added = console.blocking(adding).await.ok_or_else(Fault::internal)?;
     let flash = match added {
-        Ok(Added::Made(made)) => {
-            tracing::info!(
-                account = account.address,
-                name,
-                "a local password was made in the console"
-            );
-            let page = once(&session, &console.now(), &account, &name, &made);
-            return Ok(page.into_response());
-        }
         Ok(Added::Set) => {
             tracing::info!(
                 account = account.address,
@@ -350,6 +367,35 @@ async fn add(
         Err(words) => Flash::fault(words),
     };
     Ok(back(&session, flash, &account).into_response())
+}
+
+/// Makes one up and shows it; to a form that is sent again at once, the same.
+async fn make(
+    console: Arc<Console>,
+    session: Session,
+    account: Arc<Account>,
+    new: New,
+) -> Result<Response, Fault> {
+    let name = new.name.clone();
+    let asked = new.asked(&session, &account);
+    let (vault, about) = (console.now().vault.clone(), Arc::clone(&account));
+    let making = async move {
+        let for_whom = Arc::clone(&about);
+        let name = new.name.clone();
+        let made = vault::blocking(move || new.make(&vault, &for_whom)).await?;
+        tracing::info!(
+            account = about.address,
+            name,
+            "a local password was made in the console"
+        );
+        Ok(made)
+    };
+    let (remembered, ended) = (console.made.clone(), session.ended().clone());
+    let made = Console::whole(async move { remembered.once(asked, ended, making).await }).await?;
+    Ok(match made {
+        Ok(made) => once(&session, &console.now(), &account, &name, &made).into_response(),
+        Err(words) => back(&session, Flash::fault(words), &account).into_response(),
+    })
 }
 
 fn back(session: &Session, flash: Flash, account: &Account) -> Redirect {
@@ -394,6 +440,7 @@ async fn remove(
         let (account, name) = (Arc::clone(&account), name.clone());
         move |in_force: &InForce| password::remove(&in_force.vault, &account.address, &name)
     };
+    console.made.forget_of(&account.address);
     let removed = console
         .blocking(removing)
         .await

@@ -172,30 +172,40 @@ async fn add(
     };
     let address = answers.address.clone();
     let is_new = question.is_new();
-    let write = move |in_force: &InForce| Written::write(&in_force.config, &answers, is_new);
-    let written = match console.blocking(write).await.ok_or_else(Fault::internal)? {
-        Ok(written) => written,
-        Err(words) => return Ok(refused(&words)),
-    };
-    if let Err(error) = console.reload().await {
-        let undone = console.blocking(move |_| written.undo()).await;
-        let undone = undone.ok_or_else(Fault::internal)?;
-        let told = match undone {
-            Ok(()) => {
-                format!("The configuration was not taken up, so it was left as it was:\n{error}")
-            }
-            Err(undo) => {
-                format!("The configuration was written, and not taken up:\n{error}\n{undo}")
-            }
-        };
-        return Ok(refused(&told));
+    let added = Console::whole(write(Arc::clone(&console), answers, is_new)).await??;
+    if let Err(words) = added {
+        return Ok(refused(&words));
     }
-    tracing::info!(account = address, "an account was added in the console");
     session.flash(Flash::done(format!("{address} is in the configuration.")));
     Ok(Redirect::to(&path_of(&address, "")).into_response())
 }
 
 // ---- the file ----
+
+/// Writes the account and has it taken up; else leaves everything as it was, and says why in words.
+async fn write(
+    console: Arc<Console>,
+    answers: Answers,
+    is_new: bool,
+) -> Result<Result<(), String>, Fault> {
+    let address = answers.address.clone();
+    let write = move |in_force: &InForce| Written::write(&in_force.config, &answers, is_new);
+    let written = match console.blocking(write).await.ok_or_else(Fault::internal)? {
+        Ok(written) => written,
+        Err(words) => return Ok(Err(words)),
+    };
+    let Err(error) = console.reload().await else {
+        tracing::info!(account = address, "an account was added in the console");
+        return Ok(Ok(()));
+    };
+    let undone = console.blocking(move |_| written.undo()).await;
+    Ok(Err(match undone.ok_or_else(Fault::internal)? {
+        Ok(()) => {
+            format!("The configuration was not taken up, so it was left as it was:\n{error}")
+        }
+        Err(undo) => format!("The configuration was written, and not taken up:\n{error}\n{undo}"),
+    }))
+}
 
 /// What was written, so that it can be taken back.
 struct Written {

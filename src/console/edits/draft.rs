@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::edit::{self, DiffLine, EditError, Proposal};
+use crate::config::edit::{self, Alone, DiffLine, EditError, Proposal};
 use crate::config::read_text;
 use crate::setup::new_file::{self, Readers};
 
@@ -64,9 +64,9 @@ impl Draft {
     ) -> Self {
         let mut warnings = proposal.warnings;
         if let Some(secret) = &secret {
-            // That it is not there yet is no news.
+            // That it is not there yet is no news; what is wrong with one that is there is.
             let path = secret.path.display().to_string();
-            warnings.retain(|warning| !warning.contains(&path));
+            warnings.retain(|warning| !(secret.is_new && warning.contains(&path)));
         }
         Self {
             title,
@@ -78,6 +78,11 @@ impl Draft {
             before: proposal.before,
             after: proposal.after,
         }
+    }
+
+    /// Has it being worked on; what it was before, unless it is not in such a state.
+    pub fn begin(&mut self, fits: impl FnOnce(&State) -> bool) -> Option<State> {
+        fits(&self.state).then(|| std::mem::replace(&mut self.state, State::Saving))
     }
 
     /// Writes it, if the file still says what it said. Blocks.
@@ -102,6 +107,9 @@ impl Draft {
     /// # Errors
     /// Why nothing was written, and what to do.
     pub fn take_back(&mut self, path: &Path) -> Result<(), String> {
+        if let Some(secret) = &self.secret {
+            secret.still_there()?;
+        }
         self.replace(path, &self.after, &self.before)?;
         self.secret.as_mut().map_or(Ok(()), NewSecret::take_back)
     }
@@ -137,25 +145,58 @@ impl NewSecret {
     }
 
     fn write(&mut self) -> Result<(), String> {
+        let _alone = Alone::with(&self.path).map_err(|error| not_written(&self.path, &error))?;
         let secret = self.secret.expose_secret();
         let written = match self.is_new {
             true => new_file::create(&self.path, secret, Readers::Owner),
             false => std::fs::read_to_string(&self.path).and_then(|former| {
                 self.former = Some(former.into());
-                edit::replace(&self.path.canonicalize()?, secret)
+                edit::replace_secret(&self.path.canonicalize()?, secret)
             }),
         };
         written.map_err(|error| not_written(&self.path, &error))
     }
 
     fn take_back(&mut self) -> Result<(), String> {
-        let undone = match (self.former.take(), self.is_new) {
+        let _alone = Alone::with(&self.path).map_err(|error| not_written(&self.path, &error))?;
+        self.still_there()?;
+        let undone = match (&self.former, self.is_new) {
             (Some(former), _) => (self.path.canonicalize())
-                .and_then(|path| edit::replace(&path, former.expose_secret())),
-            (None, true) => std::fs::remove_file(&self.path),
+                .and_then(|path| edit::replace_secret(&path, former.expose_secret())),
+            (None, true) => match std::fs::remove_file(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            },
             (None, false) => Ok(()),
         };
-        undone.map_err(|error| not_written(&self.path, &error))
+        undone.map_err(|error| not_written(&self.path, &error))?;
+        self.former = None;
+        Ok(())
+    }
+
+    /// Whether the file has what was written: one that somebody has put there since is not ours to take away.
+    fn still_there(&self) -> Result<(), String> {
+        let now = match std::fs::read_to_string(&self.path) {
+            Err(error) if self.is_new && error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            now => now.map(SecretString::from),
+        };
+        let now = now.map_err(|error| not_written(&self.path, &error))?;
+        match now.expose_secret() == self.secret.expose_secret() {
+            true => Ok(()),
+            false => Err(format!(
+                "There is another secret in {} by now, so nothing was restored. Change the file by hand, if it is to say again what it \
+                 said.",
+                self.path.display()
+            )),
+        }
+    }
+
+    /// Who can read the file, once it is written.
+    pub fn readers(&self) -> &'static str {
+        match self.is_new {
+            true => "only the user that mailwicket runs as",
+            false => "at most its owner and its group",
+        }
     }
 }
 
@@ -283,6 +324,41 @@ mod tests {
         draft.take_back(&path).unwrap();
         assert!(!file.exists());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_secret_that_somebody_has_put_there_since_is_not_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, file) = (
+            folder.path().join("mw.toml"),
+            folder.path().join("a.secret"),
+        );
+        for former in [None, Some("former")] {
+            std::fs::write(&path, "[provider.a]\n").unwrap();
+            if let Some(former) = former {
+                std::fs::write(&file, former).unwrap();
+            }
+            let proposal = Proposal {
+                before: "[provider.a]\n".into(),
+                after: "[provider.b]\n".into(),
+                diff: Vec::new(),
+                problems: Vec::new(),
+                warnings: Vec::new(),
+                config: None,
+            };
+            let secret = NewSecret::new(file.clone(), "ours".to_owned().into());
+            let mut draft = Draft::new("x".into(), "/", proposal, Some(secret));
+            draft.write(&path).unwrap();
+            std::fs::write(&file, "newer").unwrap();
+            let refused = draft.take_back(&path).unwrap_err();
+            assert!(refused.contains("another secret"), "{refused}");
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), "newer");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "[provider.b]\n");
+
+            std::fs::write(&file, "ours").unwrap();
+            draft.take_back(&path).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).ok().as_deref(), former);
+        }
     }
 
     #[test]

@@ -20,10 +20,11 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use http::StatusCode;
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use self::draft::Drafts;
 use self::field::{Section, Shown};
-use super::gate::{Form, Nothing, Session};
+use super::gate::{Form, Session};
 use super::page::{Fault, Page};
 use super::{Console, InForce};
 use crate::config::edit::{Place, digest, value_at};
@@ -232,6 +233,7 @@ async fn form(
         @if target.place().is_some() {
             form.removal method="post" action=(format!("{}/remove", target.path())) {
                 (session.csrf())
+                input type="hidden" name="of" value=(digest(&seen.text));
                 button.danger type="submit" { "Remove this " (kind(&target)) "…" }
             }
         }
@@ -299,6 +301,14 @@ fn unfit(seen: &Seen) -> Markup {
 
 type Typed = Form<Vec<(String, String)>>;
 type Served = Result<Response, Fault>;
+
+/// The form of a removal.
+#[derive(Deserialize)]
+struct Unwanted {
+    /// The text that it was made from, as a digest.
+    #[serde(default)]
+    of: String,
+}
 
 async fn new_provider(State(console): State<Arc<Console>>, session: Session) -> Served {
     form(&console, &session, Target::NewProvider, None).await
@@ -368,9 +378,9 @@ async fn remove_provider(
     Extension(drafts): Extension<Drafts>,
     session: Session,
     Path(name): Path<String>,
-    Form(Nothing {}): Form<Nothing>,
+    Form(Unwanted { of }): Form<Unwanted>,
 ) -> Served {
-    review::begin_removal(&console, &drafts, &session, Target::Provider(name)).await
+    review::begin_removal(&console, &drafts, &session, Target::Provider(name), of).await
 }
 
 async fn remove_listener(
@@ -378,10 +388,10 @@ async fn remove_listener(
     Extension(drafts): Extension<Drafts>,
     session: Session,
     Path(number): Path<usize>,
-    Form(Nothing {}): Form<Nothing>,
+    Form(Unwanted { of }): Form<Unwanted>,
 ) -> Served {
     let target = Target::numbered(number)?;
-    review::begin_removal(&console, &drafts, &session, target).await
+    review::begin_removal(&console, &drafts, &session, target, of).await
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ use crate::console::{Console, InForce};
 /// Names of those who need something, before the rest is only counted.
 const NAMED: usize = 10;
 
+/// What is told of a fault of our own.
+const PANICKED: &str = "Something went wrong in mailwicket itself; the log has more. Look at the file before you go on.";
+
 /// What becomes of a form.
 enum Read {
     Draft(Box<Draft>),
@@ -245,9 +248,12 @@ pub async fn begin_removal(
     drafts: &Drafts,
     session: &Session,
     target: Target,
+    of: String,
 ) -> Served {
     let about = target.clone();
     let read = move |in_force: &InForce| match look(in_force) {
+        // A listener has no name but its number, which may be another's by now.
+        Ok(seen) if of != digest(&seen.text) => Ok(Read::Stale),
         Ok(seen) => removal(&seen, &about),
         Err(words) => Ok(Read::Unreadable(words)),
     };
@@ -335,7 +341,7 @@ pub async fn show(
                 p { a href=(draft.section) { "Leave it as it is" } }
             }
             Outcome::Saving => {
-                p { "The change is being saved and taken up. Reload this page in a moment." }
+                p { "The file is being written and taken up. Reload this page in a moment." }
                 (difference(&draft))
             }
             Outcome::InForce => {
@@ -377,7 +383,7 @@ fn back(session: &Session, path: &str) -> Markup {
 fn difference(draft: &Draft) -> Markup {
     html! {
         @if let Some(secret) = &draft.secret {
-            p { "The new client secret goes to " code { (secret.path.display()) } ", which only the user that mailwicket runs as can read." }
+            p { "The new client secret goes to " code { (secret.path.display()) } ", which " (secret.readers()) " can read." }
         }
         @if !draft.diff.is_empty() { (lines(&draft.diff)) }
         @if !draft.warnings.is_empty() {
@@ -430,27 +436,26 @@ pub async fn save(
     Form(Nothing {}): Form<Nothing>,
 ) -> Served {
     let found = drafts.find(&name, Instant::now()).ok_or_else(gone)?;
-    let path = format!("/changes/{name}");
     // Whoever presses the button twice saves once.
-    let is_first = with(&found, |draft| {
-        let is_first = draft.state == Outcome::Waiting;
-        if is_first {
-            draft.state = Outcome::Saving;
-        }
-        is_first
-    });
-    if !is_first {
-        return Ok(Redirect::to(&path).into_response());
+    if with(&found, |draft| {
+        draft.begin(|state| *state == Outcome::Waiting)
+    })
+    .is_some()
+    {
+        Console::whole(saved(console, session, found)).await?;
     }
+    Ok(Redirect::to(&format!("/changes/{name}")).into_response())
+}
+
+async fn saved(console: Arc<Console>, session: Session, found: Arc<Mutex<Draft>>) {
     let writing = Arc::clone(&found);
     let written = console
         .blocking(move |in_force| with(&writing, |draft| draft.write(&in_force.config.path)))
-        .await
-        .ok_or_else(Fault::internal)?;
-    if let Err(words) = written {
+        .await;
+    if let Err(words) = written.unwrap_or_else(|| Err(PANICKED.into())) {
         with(&found, |draft| draft.state = Outcome::Waiting);
         session.flash(Flash::fault(words));
-        return Ok(Redirect::to(&path).into_response());
+        return;
     }
     let title = with(&found, |draft| draft.title.clone());
     tracing::info!(change = title, "the console has changed the configuration");
@@ -461,7 +466,6 @@ pub async fn save(
             Err(reason) => Outcome::NotTakenUp(reason),
         }
     });
-    Ok(Redirect::to(&path).into_response())
 }
 
 /// Restores the text from before a change and has it taken up.
@@ -473,20 +477,27 @@ pub async fn take_back(
     Form(Nothing {}): Form<Nothing>,
 ) -> Served {
     let found = drafts.find(&name, Instant::now()).ok_or_else(gone)?;
-    let to = Redirect::to(&format!("/changes/{name}")).into_response();
-    let is_there =
-        |draft: &mut Draft| matches!(draft.state, Outcome::InForce | Outcome::NotTakenUp(_));
-    if !with(&found, is_there) {
-        return Ok(to);
+    let is_there = |state: &Outcome| matches!(state, Outcome::InForce | Outcome::NotTakenUp(_));
+    if let Some(former) = with(&found, |draft| draft.begin(is_there)) {
+        Console::whole(taken_back(console, session, found, former)).await?;
     }
+    Ok(Redirect::to(&format!("/changes/{name}")).into_response())
+}
+
+async fn taken_back(
+    console: Arc<Console>,
+    session: Session,
+    found: Arc<Mutex<Draft>>,
+    former: Outcome,
+) {
     let undoing = Arc::clone(&found);
     let undone = console
         .blocking(move |in_force| with(&undoing, |draft| draft.take_back(&in_force.config.path)))
-        .await
-        .ok_or_else(Fault::internal)?;
-    if let Err(words) = undone {
+        .await;
+    if let Err(words) = undone.unwrap_or_else(|| Err(PANICKED.into())) {
+        with(&found, |draft| draft.state = former);
         session.flash(Flash::fault(words));
-        return Ok(to);
+        return;
     }
     with(&found, |draft| draft.state = Outcome::TakenBack);
     tracing::info!("the console has restored the configuration");
@@ -496,7 +507,6 @@ pub async fn take_back(
             "The file is restored, but was not taken up:\n{reason}"
         ))),
     }
-    Ok(to)
 }
 
 fn with<T>(draft: &Mutex<Draft>, work: impl FnOnce(&mut Draft) -> T) -> T {

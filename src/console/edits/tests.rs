@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http::header::LOCATION;
 use url::form_urlencoded;
@@ -46,6 +47,8 @@ struct Desk {
     csrf: String,
     /// What becomes of a reload.
     outcome: Arc<Mutex<Result<(), String>>>,
+    /// Reloads wait for it.
+    pause: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Desk {
@@ -58,9 +61,12 @@ impl Desk {
         let mut wishes = std::mem::replace(&mut bench.held.wishes, none);
         let outcome = Arc::new(Mutex::new(Ok(())));
         let answers = Arc::clone(&outcome);
+        let pause = Arc::new(tokio::sync::Mutex::new(()));
+        let paused = Arc::clone(&pause);
         tokio::spawn(async move {
             loop {
                 let wish = wishes.next().await;
+                drop(paused.lock().await);
                 wish.answer(answers.lock().unwrap().clone());
             }
         });
@@ -69,6 +75,7 @@ impl Desk {
             cookie,
             csrf,
             outcome,
+            pause,
         }
     }
 
@@ -376,14 +383,14 @@ async fn a_provider_and_a_listener_are_added() {
 #[tokio::test]
 async fn what_is_in_use_is_not_removed() {
     let desk = Desk::open().await;
-    let answer = desk.post("/providers/contoso/remove", &[]).await;
+    let answer = desk.change("/providers/contoso/remove", &[]).await;
     assert_eq!(answer.header(LOCATION), "/providers/contoso");
     let page = desk.get("/providers/contoso").await.text;
     assert!(
         page.contains("is in use, so it stays: alice@example.com, listener 1 (imap)"),
         "{page}"
     );
-    desk.post("/listeners/1/remove", &[]).await;
+    desk.change("/listeners/1/remove", &[]).await;
     assert!(
         desk.get("/listeners/1")
             .await
@@ -391,11 +398,52 @@ async fn what_is_in_use_is_not_removed() {
             .contains("the only listener")
     );
 
-    let sent = desk.post("/providers/spare/remove", &[]).await;
+    let sent = desk.change("/providers/spare/remove", &[]).await;
     let (path, page) = desk.reviewed(&sent).await;
     assert!(page.contains("<del>- [provider.spare]"), "{page}");
     desk.post(&path, &[]).await;
     assert!(!desk.text().contains("spare") && desk.text().contains("# for the scanner"));
+}
+
+#[tokio::test]
+async fn the_number_of_a_listener_of_another_text_removes_nothing() {
+    let desk = Desk::open().await;
+    let fields = [("of", digest("another text"))];
+    let fields = fields.each_ref().map(|(name, of)| (*name, of.as_str()));
+    for fields in [&fields[..], &[]] {
+        let answer = desk.post("/listeners/1/remove", fields).await;
+        assert_eq!(answer.header(LOCATION), "/listeners/1");
+        let page = desk.get("/listeners/1").await.text;
+        assert!(page.contains("The file was changed since"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_goes_away_leaves_no_change_half_done() {
+    let desk = Desk::open().await;
+    let sent = desk
+        .change("/listeners/1", &[("listen", "127.0.0.1:21144")])
+        .await;
+    let (path, _) = desk.reviewed(&sent).await;
+    let paused = desk.pause.lock().await;
+    let is_written = async {
+        while desk.text() == TEXT {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = desk.post(&path, &[]) => panic!("nothing is taken up yet: {}", answer.status),
+        () = is_written => {}
+    }
+    drop(paused);
+    let is_done = async {
+        while !desk.get(&path).await.text.contains("saved and in force") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), is_done)
+        .await
+        .expect("it went on");
 }
 
 #[tokio::test]

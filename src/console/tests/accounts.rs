@@ -426,6 +426,43 @@ async fn a_password_that_is_made_up_is_shown_once_and_is_the_right_one() {
 }
 
 #[tokio::test]
+async fn a_password_is_not_lost_when_its_button_is_pressed_twice() {
+    let (bench, _endpoint) = at_provider(vec![tokens_of(ALICE)], "").await;
+    let person = Person::at(&bench).await;
+    let page = person.get(ALICES).await.text;
+    let form = between(&page, "name=\"form\" value=\"", "\"").to_owned();
+    let path = format!("{ALICES}/passwords");
+    let fields = [("name", "pc"), ("kind", "generate"), ("form", &form)];
+    let vault = bench.console.now().vault.clone();
+    let is_kept = async {
+        while crate::password::list(&vault, ALICE)
+            .expect("readable")
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    // The browser drops the first answer; it may have come by then.
+    tokio::select! {
+        _ = person.post(&path, &fields) => {}
+        () = is_kept => {}
+    }
+    let shown = person.post(&path, &fields).await;
+    assert_eq!(shown.status, StatusCode::OK, "{}", shown.text);
+    let made = between(&shown.text, "<code id=\"made\">", "</code>");
+    let kept = crate::password::list(&vault, ALICE).expect("readable");
+    assert_eq!(kept.len(), 1);
+    assert!(crate::password::tests::matches(
+        &kept[0].hash,
+        made.as_bytes()
+    ));
+    // Of another session it is another form.
+    let other = Person::at(&bench).await;
+    let (_, told) = other.follow(&path, &fields).await;
+    assert!(told.contains("already") && !told.contains(made), "{told}");
+}
+
+#[tokio::test]
 async fn a_password_is_set_restricted_and_removed() {
     let (bench, _endpoint) = at_provider(vec![tokens_of(ALICE)], "").await;
     let person = Person::at(&bench).await;
