@@ -175,10 +175,12 @@ fn personal_and_work_mailboxes_get_their_own_servers() {
         "surprise: TO DO",
         "[Notes]: TO DO",
         "anything: TO DO",
+        "[SMTP-1588]: TO DO: no local_address, so only this machine is served",
         "[SMTP-1589]: TO DO",
     ] {
         assert!(report.contains(words), "{words}\n{report}");
     }
+    assert!(!report.contains("[IMAP-1993]: TO DO: no local_address"));
     assert!(!report.contains("s3cret"), "{report}");
     assert!(!text.contains("s3cret"));
 }

@@ -365,6 +365,82 @@ fn applications_prove_themselves_with_files() {
     assert!(bench.run(&["check"], &[]).status.success());
 }
 
+/// Answers up to the registration, then those after it.
+fn at_microsoft<'a>(way: &'a str, registration: &[&'a str]) -> Vec<&'a str> {
+    let first = ["alarms@contoso.com", "microsoft", way];
+    let last = ["smtp", "", "", "", "yes", "no"];
+    [&first[..], registration, &last].concat()
+}
+
+#[test]
+fn a_machine_in_azure_is_known_by_its_own_identity() {
+    for (id, written) in [("", None), (CLIENT, Some(CLIENT))] {
+        let bench = Bench::new();
+        let output = bench.setup(&at_microsoft("managed-identity", &[id]));
+        let words = words(&output);
+        assert_eq!(output.status.code(), Some(0), "{words}");
+        assert!(words.contains("Azure portal"), "{words}");
+        assert!(!words.contains("Tenant:"), "{words}");
+        bench.passes_the_check();
+        let provider = &bench.table()["provider"]["microsoft"];
+        assert_eq!(provider["flow"].as_str(), Some("managed-identity"));
+        let client = provider.get("client-id");
+        assert_eq!(client.and_then(toml::Value::as_str), written);
+    }
+}
+
+#[test]
+fn a_token_of_the_platform_stands_for_the_secret() {
+    let tenant = "contoso.onmicrosoft.com";
+    let bench = Bench::new();
+    let by_file = [tenant, CLIENT, "", "platform/token"];
+    let output = bench.setup(&at_microsoft("federation", &by_file));
+    let words = words(&output);
+    assert_eq!(output.status.code(), Some(0), "{words}");
+    assert!(words.contains("Federated credentials"), "{words}");
+    let token = bench.config().with_file_name("platform");
+    fs::create_dir(&token).expect("a folder");
+    fs::write(token.join("token"), "e30.e30.x").expect("a token");
+    bench.passes_the_check();
+    let provider = &bench.table()["provider"]["microsoft"];
+    assert_eq!(provider["flow"].as_str(), Some("client-credentials"));
+    assert_eq!(
+        provider["assertion"]["file"].as_str(),
+        Some("platform/token")
+    );
+    assert!(provider.get("client-secret").is_none());
+    let bench = Bench::new();
+    let by_command = [tenant, CLIENT, "neither", "command", "fetch-token  --for x"];
+    let output = bench.setup(&at_microsoft("federation", &by_command));
+    assert_eq!(output.status.code(), Some(0), "{}", self::words(&output));
+    assert!(bench.run(&["check"], &[]).status.success());
+    let command = bench.table()["provider"]["microsoft"]["assertion"]["command"].clone();
+    let expected = ["fetch-token", "--for", "x"].map(toml::Value::from);
+    assert_eq!(command, toml::Value::from(expected.to_vec()));
+}
+
+#[test]
+fn the_password_grant_is_only_for_who_says_so() {
+    let bench = Bench::new();
+    // Enter means no, and asks for another way.
+    let registration = ["", "password", "yes", "contoso.onmicrosoft.com", CLIENT, ""];
+    let output = bench.setup(&at_microsoft("password", &registration));
+    let told = words(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert_eq!(told.matches("a second factor (MFA)").count(), 2, "{told}");
+    assert!(told.contains("federated users"), "{told}");
+    assert!(told.contains("Another way, then."), "{told}");
+    let checked = bench.run(&["check"], &[]);
+    assert!(checked.status.success(), "{}", words(&checked));
+    let provider = &bench.table()["provider"]["microsoft"];
+    assert_eq!(provider["flow"].as_str(), Some("password"));
+    assert_eq!(provider["allow-password-grant"].as_bool(), Some(true));
+    let bench = Bench::new();
+    let output = bench.setup(&["alice@contoso.com", "microsoft", "password", "no", "device"]);
+    assert!(!words(&output).contains("allow-password-grant"));
+    assert!(!bench.config().exists());
+}
+
 #[test]
 fn a_region_is_guessed_and_only_what_the_provider_serves_is_offered() {
     let bench = Bench::new();

@@ -91,6 +91,12 @@ fn show(status: &Status, json: bool, folder: &Path) -> Result<(), Exit> {
         print(&listener(line))?;
     }
     match status.running {
+        true if status.accounts.is_empty() && status.templates.is_empty() => {
+            say(
+                "mailwicket runs; there is no account yet. Add one: mailwicket account add, or the console: mailwicket console",
+            );
+            Ok(())
+        }
         true => Ok(()),
         false => {
             say(&format!(

@@ -90,7 +90,7 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, NotFound> {
 /// There is no configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no configuration file; looked for {}. Name one with --config FILE or $MAILWICKET_CONFIG",
+    "there is no configuration file; looked for {}. Name one with --config FILE or $MAILWICKET_CONFIG, let `mailwicket setup` write one, or see `mailwicket demo`, which needs none",
     list(looked)
 )]
 pub struct NotFound {

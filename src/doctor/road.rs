@@ -223,8 +223,20 @@ impl Road {
     fn unreached(&self, cause: Cause, reason: String, remedy: &str) -> Told {
         let way = self.proxy.as_ref();
         let way = way.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
-        let detail = format!("{}:{}{way}: {reason}", self.host, self.port);
-        let remedies = [remedy, self.detour.as_deref().unwrap_or_default()];
+        let whither = format!("{}:{}{way}: ", self.host, self.port);
+        // An address in place of a name is in the reason already.
+        let detail = match reason.starts_with(&whither) {
+            true => reason,
+            false => whither + &reason,
+        };
+        let (cause, remedy) = match (self.name, cause) {
+            (Subject::Token, Cause::Upstream) => {
+                let keys = "`issuer` or `token-url`";
+                (Cause::Token, remedy.replace("`host` and `port`", keys))
+            }
+            _ => (cause, remedy.to_owned()),
+        };
+        let remedies = [remedy.as_str(), self.detour.as_deref().unwrap_or_default()];
         let remedies = remedies.into_iter().filter(|text| !text.is_empty());
         Told::failed(cause, detail, remedies.collect::<Vec<_>>().join("; "))
     }

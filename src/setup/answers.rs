@@ -36,18 +36,28 @@ pub struct Answers {
     pub ca_file: Option<String>,
     /// Its scopes.
     pub scopes: Vec<String>,
-    /// The registration.
+    /// The registration; empty for a machine whose identity is its only one.
     pub client_id: String,
     /// Its secret.
     pub secret: Option<SecretString>,
     /// The files of its certificate and of the key.
     pub certificate: Option<(String, String)>,
+    /// Where the platform's token comes from.
+    pub assertion: Option<Assertion>,
     /// The file of a service account's key.
     pub service_account: Option<String>,
     /// What mail programs speak, the port for it here, and the server of another provider.
     pub listeners: Vec<Served>,
     /// Whether mail programs run on other machines as well.
     pub is_for_others: bool,
+}
+
+/// Where a token comes from that stands for the secret.
+pub enum Assertion {
+    /// A file, which the platform keeps fresh.
+    File(String),
+    /// A program and its arguments.
+    Command(Vec<String>),
 }
 
 /// A protocol that is served.
@@ -131,7 +141,12 @@ impl Answers {
     fn provider_table(&self, text: &mut String, place: SecretPlace<'_>) {
         line(
             text,
-            "\n# The application that was registered at the provider.",
+            match self.way {
+                Way::ManagedIdentity => {
+                    "\n# The identity of this machine in Azure; nothing is registered, and no secret is kept."
+                }
+                _ => "\n# The application that was registered at the provider.",
+            },
         );
         line(text, &format!("[provider.{}]", self.provider()));
         match self.choice.and_then(Choice::preset) {
@@ -149,14 +164,7 @@ impl Answers {
             }
             None => self.endpoints(text),
         }
-        if let Some(file) = &self.service_account {
-            line(
-                text,
-                &format!("service-account = {{ file = {} }}", quoted(file)),
-            );
-        } else {
-            key(text, "client-id", &self.client_id);
-        }
+        self.client(text);
         self.client_secret(text, place);
         if let Some((file, private)) = &self.certificate {
             line(
@@ -168,9 +176,37 @@ impl Answers {
                 ),
             );
         }
+        if let Some(assertion) = &self.assertion {
+            line(
+                text,
+                "# The token that the platform gives this program in place of a secret; it is read for each request.",
+            );
+            line(text, &assertion.line());
+        }
         if self.way != Way::Browser {
             line(text, &format!("# Who signs in: {}.", self.way.words()));
             key(text, "flow", self.way.flow().word());
+        }
+        if self.way == Way::Password {
+            line(
+                text,
+                "# It fails with a second factor and for federated users; remove both lines as soon as another way can be had.",
+            );
+            line(text, "allow-password-grant = true");
+        }
+    }
+
+    fn client(&self, text: &mut String) {
+        match &self.service_account {
+            Some(file) => line(
+                text,
+                &format!("service-account = {{ file = {} }}", quoted(file)),
+            ),
+            None if self.way == Way::ManagedIdentity && self.client_id.is_empty() => line(
+                text,
+                "# client-id = \"…\"    # of a user-assigned identity; without it, the system-assigned one",
+            ),
+            None => key(text, "client-id", &self.client_id),
         }
     }
 
@@ -240,6 +276,18 @@ impl Answers {
                 text,
                 &format!("client-secret = {{ file = {} }}", quoted(file)),
             ),
+        }
+    }
+}
+
+impl Assertion {
+    fn line(&self) -> String {
+        match self {
+            Self::File(file) => format!("assertion = {{ file = {} }}", quoted(file)),
+            Self::Command(words) => {
+                let words: Vec<_> = words.iter().map(|word| quoted(word)).collect();
+                format!("assertion = {{ command = [{}] }}", words.join(", "))
+            }
         }
     }
 }

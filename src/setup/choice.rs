@@ -25,8 +25,25 @@ pub enum Way {
     Secret,
     /// The application itself, with a certificate.
     Certificate,
+    /// The application itself, with a token that its platform gives it (workload identity federation).
+    Federation,
+    /// A machine in Azure, by its own identity.
+    ManagedIdentity,
     /// A service account.
     ServiceAccount,
+    /// A person, by the mailbox's password: only with leave.
+    Password,
+}
+
+/// What a way has to do with a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TenantNeed {
+    /// It knows its own.
+    None,
+    /// Without one, it is that of whoever signs in.
+    Possible,
+    /// It must be said which.
+    One,
 }
 
 impl Choice {
@@ -79,7 +96,8 @@ impl Choice {
     pub fn ways(self) -> Vec<Way> {
         let has = |way: &Way| match self.preset() {
             Some(preset) => preset.has_flow(way.flow()),
-            None => *way != Way::ServiceAccount,
+            // Both are of one provider each.
+            None => !matches!(way, Way::ServiceAccount | Way::ManagedIdentity),
         };
         Way::ALL.into_iter().filter(has).collect()
     }
@@ -90,6 +108,20 @@ impl Choice {
             ("microsoft-personal", _) => {
                 "entra.microsoft.com (a free directory will do), App registrations, your application, Overview: Application (client) ID. \
                  Supported account types: personal accounts"
+            }
+            (name, Way::ManagedIdentity) if name.starts_with("microsoft") => {
+                "Azure portal of your cloud, the machine, Identity: switch the system-assigned one on, or see under User assigned, your identity, \
+                 for its Client ID. It needs the application permissions for mail, and New-ServicePrincipal in Exchange"
+            }
+            (name, Way::Federation) if name.starts_with("microsoft") => {
+                "Entra admin center of your cloud (entra.microsoft.com), App registrations, your application, Overview: Application (client) ID \
+                 and Directory (tenant) ID. Certificates & secrets, Federated credentials: add one with issuer and subject of the platform's token, \
+                 and the audience that is suggested (worldwide: api://AzureADTokenExchange). The platform says where its token lies: on Azure's Kubernetes, \
+                 in AZURE_FEDERATED_TOKEN_FILE"
+            }
+            (name, Way::Password) if name.starts_with("microsoft") => {
+                "Entra admin center of your cloud (entra.microsoft.com), App registrations, your application, Overview: Application (client) ID \
+                 and Directory (tenant) ID; Authentication: Allow public client flows, unless it has a secret"
             }
             (name, _) if name.starts_with("microsoft") => {
                 "Entra admin center of your cloud (entra.microsoft.com), App registrations, your application, Overview: Application (client) ID \
@@ -115,12 +147,16 @@ impl Choice {
 }
 
 impl Way {
-    const ALL: [Self; 5] = [
+    /// The last resort is the last.
+    const ALL: [Self; 8] = [
         Self::Browser,
         Self::Device,
         Self::Secret,
         Self::Certificate,
+        Self::Federation,
+        Self::ManagedIdentity,
         Self::ServiceAccount,
+        Self::Password,
     ];
 
     /// The word that a person answers.
@@ -130,7 +166,10 @@ impl Way {
             Self::Device => "device",
             Self::Secret => "secret",
             Self::Certificate => "certificate",
+            Self::Federation => "federation",
+            Self::ManagedIdentity => "managed-identity",
             Self::ServiceAccount => "service-account",
+            Self::Password => "password",
         }
     }
 
@@ -141,7 +180,12 @@ impl Way {
             Self::Device => "a person, once, with a code that is typed on any device",
             Self::Secret => "nobody: the application itself, with a client secret",
             Self::Certificate => "nobody: the application itself, with a certificate",
+            Self::Federation => "nobody: the application itself, with a token of its platform",
+            Self::ManagedIdentity => "nobody: a machine in Azure, by its own identity",
             Self::ServiceAccount => "nobody: a service account for the whole Workspace",
+            Self::Password => {
+                "a person, once, by the mailbox's password at the provider; a last resort"
+            }
         }
     }
 
@@ -150,8 +194,30 @@ impl Way {
         match self {
             Self::Browser => Flow::AuthorizationCode,
             Self::Device => Flow::DeviceCode,
-            Self::Secret | Self::Certificate => Flow::ClientCredentials,
+            Self::Secret | Self::Certificate | Self::Federation => Flow::ClientCredentials,
+            Self::ManagedIdentity => Flow::ManagedIdentity,
             Self::ServiceAccount => Flow::ServiceAccount,
+            Self::Password => Flow::Password,
+        }
+    }
+
+    /// What somebody has to agree to before it is used.
+    pub const fn warning(self) -> Option<&'static str> {
+        match self {
+            Self::Password => Some(
+                "The password grant is a last resort: mailwicket sees the mailbox's password once and sends it to the provider. It fails for users \
+                 with a second factor (MFA) and for federated users, and providers are ending it; a code on another device needs no browser either.",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether it belongs to one tenant of a provider that has them.
+    pub const fn tenant(self) -> TenantNeed {
+        match self {
+            Self::Browser | Self::Device => TenantNeed::Possible,
+            Self::Secret | Self::Certificate | Self::Federation | Self::Password => TenantNeed::One,
+            Self::ManagedIdentity | Self::ServiceAccount => TenantNeed::None,
         }
     }
 }
@@ -182,7 +248,15 @@ mod tests {
         assert_eq!(ways("google"), [Way::Browser, Way::ServiceAccount]);
         assert_eq!(ways("yandex"), [Way::Browser, Way::Device]);
         assert!(ways("microsoft").contains(&Way::Certificate));
+        let ours = [Way::Federation, Way::ManagedIdentity, Way::Password];
+        for way in ours {
+            assert!(ways("microsoft").contains(&way), "{way:?}");
+            assert!(ways("microsoft-china").contains(&way), "{way:?}");
+            assert!(!ways("microsoft-personal").contains(&way), "{way:?}");
+        }
         assert!(!ways("microsoft-personal").contains(&Way::Secret));
+        assert!(!ways("other").contains(&Way::ManagedIdentity));
+        assert_eq!(ways("other").last(), Some(&Way::Password));
         assert_eq!(of("mailru").protocols(), [Protocol::Imap]);
     }
 }

@@ -11,8 +11,8 @@ pub mod new_file;
 use std::io;
 
 pub use self::addition::append;
-pub use self::answers::{Answers, SecretPlace, Served};
-pub use self::choice::{Choice, Way};
+pub use self::answers::{Answers, Assertion, SecretPlace, Served};
+pub use self::choice::{Choice, TenantNeed, Way};
 use crate::config::{Guess, guess, guess_by_mx};
 
 /// Asks which hosts take a domain's mail, the preferred first.

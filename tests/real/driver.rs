@@ -52,6 +52,9 @@ pub const LOOKS: [Look; 4] = [
     },
 ];
 
+/// A name that the browser takes for this machine, as after DNS rebinding.
+pub const REBOUND: &str = "rebound.example";
+
 /// A browser with a profile of its own.
 pub struct Browser {
     driver: Child,
@@ -83,6 +86,7 @@ impl Browser {
             session: String::new(),
         };
         let profile = format!("--user-data-dir={}", folder.join("chromium").display());
+        let rebound = format!("--host-resolver-rules=MAP {REBOUND} 127.0.0.1");
         let arguments = [
             "--headless",
             "--no-sandbox",
@@ -93,6 +97,7 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
             &profile,
+            &rebound,
         ];
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",

@@ -5,7 +5,7 @@ use super::talk::{Talk, TalkError};
 use crate::config::preset::{Preset, Registration, Secret, Tenants};
 use crate::config::{Guess, guess};
 use crate::protocol::Protocol;
-use crate::setup::{Answers, Choice, Served, Way};
+use crate::setup::{Answers, Assertion, Choice, Served, TenantNeed, Way};
 
 /// All of them; what was answered before is the default.
 pub fn ask(talk: &mut Talk<'_>, answers: &mut Answers) -> Result<(), SetupError> {
@@ -95,10 +95,20 @@ fn way(talk: &mut Talk<'_>, choice: Choice) -> Result<Way, TalkError> {
             .iter()
             .find(|way| way.word().eq_ignore_ascii_case(&answer))
         {
-            Some(way) => return Ok(*way),
+            Some(way) if is_wanted(talk, *way)? => return Ok(*way),
+            Some(_) => talk.say("Another way, then.")?,
             None => talk.say("Please answer one of the words on the left.")?,
         }
     }
+}
+
+/// Whether somebody agrees to what there is to say of a way.
+fn is_wanted(talk: &mut Talk<'_>, way: Way) -> Result<bool, TalkError> {
+    let Some(warning) = way.warning() else {
+        return Ok(true);
+    };
+    talk.say(warning)?;
+    talk.permits("Use it all the same?")
 }
 
 // ---- the registration ----
@@ -111,10 +121,11 @@ fn tenant(
     if preset.tenants != Tenants::Own {
         return Ok(None);
     }
-    let tenant = match (&answers.tenant, answers.way.flow().is_unattended()) {
-        (Some(tenant), _) => talk.ask("Tenant: its id or a domain", Some(tenant))?,
-        (None, true) => talk.ask("Tenant: its id or a domain", None)?,
-        (None, false) => talk.ask(
+    let tenant = match (answers.way.tenant(), &answers.tenant) {
+        (TenantNeed::None, _) => return Ok(None),
+        (_, Some(tenant)) => talk.ask("Tenant: its id or a domain", Some(tenant))?,
+        (TenantNeed::One, None) => talk.ask("Tenant: its id or a domain", None)?,
+        (TenantNeed::Possible, None) => talk.ask(
             "Tenant: its id or a domain, or common for all",
             Some("common"),
         )?,
@@ -148,7 +159,12 @@ fn endpoints(talk: &mut Talk<'_>, answers: &mut Answers) -> Result<(), TalkError
         answers.permission_url = match way {
             Way::Browser => Some(talk.ask("Authorization URL", None)?),
             Way::Device => Some(talk.ask("Device authorization URL", None)?),
-            Way::Secret | Way::Certificate | Way::ServiceAccount => None,
+            Way::Secret
+            | Way::Certificate
+            | Way::Federation
+            | Way::ManagedIdentity
+            | Way::ServiceAccount
+            | Way::Password => None,
         };
         answers.token_url = Some(talk.ask("Token URL", None)?);
     }
@@ -170,12 +186,22 @@ fn credentials(
     choice: Choice,
     answers: &mut Answers,
 ) -> Result<(), TalkError> {
-    (answers.secret, answers.certificate, answers.service_account) = (None, None, None);
-    if answers.way == Way::ServiceAccount {
-        talk.say(RELATIVE)?;
-        let file = talk.ask("The JSON file with the service account's key", None)?;
-        answers.service_account = Some(file);
-        return Ok(());
+    (answers.secret, answers.certificate) = (None, None);
+    (answers.assertion, answers.service_account) = (None, None);
+    match answers.way {
+        Way::ServiceAccount => {
+            talk.say(RELATIVE)?;
+            let file = talk.ask("The JSON file with the service account's key", None)?;
+            answers.service_account = Some(file);
+            return Ok(());
+        }
+        Way::ManagedIdentity => {
+            let id =
+                talk.ask_optional("Client id of the identity, if it is a user-assigned one")?;
+            answers.client_id = id.unwrap_or_default();
+            return Ok(());
+        }
+        _ => {}
     }
     answers.client_id = ask_again(talk, "Client id of the registration", &answers.client_id)?;
     let secret = choice
@@ -191,6 +217,7 @@ fn credentials(
             let key = talk.ask("The file with its private key", Some(&file))?;
             answers.certificate = Some((file, key));
         }
+        (Way::Federation, _) => answers.assertion = Some(assertion(talk)?),
         (Way::Secret, _) => answers.secret = needed_secret(talk)?,
         (_, Secret::Refused) => {}
         (_, Secret::Wanted) => answers.secret = talk.ask_secret("Client secret")?,
@@ -199,6 +226,30 @@ fn credentials(
         }
     }
     Ok(())
+}
+
+fn assertion(talk: &mut Talk<'_>) -> Result<Assertion, TalkError> {
+    loop {
+        let question = "The platform's token comes from a file or from a command (file or command)";
+        match talk
+            .ask(question, Some("file"))?
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "file" => {
+                talk.say(RELATIVE)?;
+                let file = talk.ask("The file that the platform keeps the token in", None)?;
+                return Ok(Assertion::File(file));
+            }
+            "command" => {
+                talk.say("No shell is involved: the words between the spaces are the program and its arguments.")?;
+                let command = talk.ask("The command that prints the token", None)?;
+                let words = command.split_whitespace().map(str::to_owned);
+                return Ok(Assertion::Command(words.collect()));
+            }
+            _ => talk.say("Please answer file or command.")?,
+        }
+    }
 }
 
 fn needed_secret(talk: &mut Talk<'_>) -> Result<Option<secrecy::SecretString>, TalkError> {

@@ -70,8 +70,17 @@ impl Talk<'_> {
 
     /// Yes or no; Enter means yes.
     pub fn agrees(&mut self, question: &str) -> Result<bool, TalkError> {
+        self.yes_or_no(question, "yes")
+    }
+
+    /// Yes or no, to what nobody should do by accident; Enter means no.
+    pub fn permits(&mut self, question: &str) -> Result<bool, TalkError> {
+        self.yes_or_no(question, "no")
+    }
+
+    fn yes_or_no(&mut self, question: &str, default: &str) -> Result<bool, TalkError> {
         loop {
-            let answer = self.ask(&format!("{question} (yes or no)"), Some("yes"))?;
+            let answer = self.ask(&format!("{question} (yes or no)"), Some(default))?;
             match answer.to_ascii_lowercase().as_str() {
                 "y" | "yes" => return Ok(true),
                 "n" | "no" => return Ok(false),

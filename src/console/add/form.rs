@@ -13,12 +13,14 @@ use super::{free_name, has_listener};
 use crate::config::preset::{PRESETS, Preset, Registration, Secret, Tenants};
 use crate::config::{Config, Provider};
 use crate::protocol::Protocol;
-use crate::setup::{Answers, Choice, Served, Way};
+use crate::setup::{Answers, Assertion, Choice, Served, TenantNeed, Way};
 
 /// Before the name of a provider that the configuration has.
 const KNOWN: &str = "known:";
 /// The field of the client secret, which no page ever shows.
 const SECRET: &str = "client-secret";
+/// The box that somebody has to tick for a way with a warning.
+const AGREED: &str = "agreed";
 /// Ports that are tried after the usual one.
 const PORT_TRIES: u16 = 100;
 
@@ -151,13 +153,16 @@ impl Question {
                 Some(preset) => { (tenant(preset, way, show)) (self.region(preset, show)) }
                 None => { (endpoints(way, show)) }
             }
-            @if way == Way::ServiceAccount {
-                (show.field("service-account", "The JSON file with the service account's key").hint(FILE).required().show())
-            } @else {
-                (show.field("client-id", "Client id of the registration").required().show())
+            @match way {
+                Way::ServiceAccount => (show.field("service-account", "The JSON file with the service account's key").hint(FILE).required().show()),
+                Way::ManagedIdentity => (show.field("client-id", "Client id of the identity").hint("Only of a user-assigned one.").show()),
+                _ => (show.field("client-id", "Client id of the registration").required().show()),
             }
             @match (way, preset.map_or(Secret::Possible, |preset| preset.secret)) {
-                (Way::ServiceAccount, _) => {}
+                (Way::ServiceAccount | Way::ManagedIdentity, _) => {}
+                (Way::Federation, _) => {
+                    (show.field("assertion", "The file that the platform keeps its token in").hint(FILE).required().show())
+                }
                 (Way::Certificate, _) => {
                     (show.field("certificate", "The file of the certificate that was uploaded there (PEM)").hint(FILE).required().show())
                     (show.field("certificate-key", "The file with its private key").hint("If it is another.").show())
@@ -168,6 +173,12 @@ impl Question {
                 (_, Secret::Refused) => {}
                 (_, Secret::Possible) => {
                     (Field::secret(SECRET, "Client secret, if the registration has one").hint("It is kept in a file of its own, and never shown.").show())
+                }
+            }
+            @if let Some(warning) = way.warning() {
+                p.reason { (warning) }
+                label.field {
+                    input type="checkbox" name=(AGREED) value="on" required checked[show.typed(AGREED).is_some()]; " Use it all the same"
                 }
             }
         }
@@ -274,7 +285,8 @@ fn register(
 ) -> Result<(), String> {
     match choice.preset() {
         Some(preset) => {
-            answers.tenant = answered.optional("tenant");
+            let has_tenant = way.tenant() != TenantNeed::None;
+            answers.tenant = answered.optional("tenant").filter(|_| has_tenant);
             let has_regions = !preset.regions.is_empty();
             answers.region = answered.optional("region").filter(|_| has_regions);
         }
@@ -287,19 +299,40 @@ fn register(
             answers.scopes = scopes.split_whitespace().map(str::to_owned).collect();
         }
     }
-    if way == Way::ServiceAccount {
-        answers.service_account =
-            Some(answered.needed("service-account", "the service account's key")?);
-        return Ok(());
+    if way.warning().is_some() && answered.get(AGREED).is_none() {
+        return Err(
+            "Nobody agreed to the password grant: tick the box, or choose another way.".into(),
+        );
     }
-    answers.client_id = answered.needed("client-id", "the client id")?;
-    if way == Way::Certificate {
-        let file = answered.needed("certificate", "the certificate")?;
-        let key = answered.optional("certificate-key");
-        answers.certificate = Some((file.clone(), key.unwrap_or(file)));
-        return Ok(());
+    credentials(answers, way, answered)
+}
+
+/// The id of the registration, and what it proves itself with.
+fn credentials(answers: &mut Answers, way: Way, answered: &Answered) -> Result<(), String> {
+    match way {
+        Way::ServiceAccount => {
+            let key = answered.needed("service-account", "the service account's key")?;
+            answers.service_account = Some(key);
+            return Ok(());
+        }
+        Way::ManagedIdentity => {
+            answers.client_id = answered.optional("client-id").unwrap_or_default();
+            return Ok(());
+        }
+        _ => answers.client_id = answered.needed("client-id", "the client id")?,
     }
-    answers.secret = answered.secret();
+    match way {
+        Way::Certificate => {
+            let file = answered.needed("certificate", "the certificate")?;
+            let key = answered.optional("certificate-key");
+            answers.certificate = Some((file.clone(), key.unwrap_or(file)));
+        }
+        Way::Federation => {
+            let file = answered.needed("assertion", "the file with the platform's token")?;
+            answers.assertion = Some(Assertion::File(file));
+        }
+        _ => answers.secret = answered.secret(),
+    }
     if way == Way::Secret && answers.secret.is_none() {
         return Err("Nobody signs in, so a client secret is needed.".into());
     }
@@ -331,13 +364,12 @@ const FILE: &str =
     "Its path on the machine of mailwicket; without a folder, in that of the configuration.";
 
 fn tenant(preset: &Preset, way: Way, show: &Show<'_>) -> Markup {
-    if preset.tenants != Tenants::Own {
-        return html! {};
-    }
     let field = show.field("tenant", "Tenant: its id or a domain");
-    match way.flow().is_unattended() {
-        true => field.required().show(),
-        false => field.hint("Nothing means: whoever signs in.").show(),
+    match way.tenant() {
+        _ if preset.tenants != Tenants::Own => html! {},
+        TenantNeed::None => html! {},
+        TenantNeed::One => field.required().show(),
+        TenantNeed::Possible => field.hint("Nothing means: whoever signs in.").show(),
     }
 }
 
@@ -345,7 +377,12 @@ fn endpoints(way: Way, show: &Show<'_>) -> Markup {
     let permission = match way {
         Way::Browser => Some("Authorization URL"),
         Way::Device => Some("Device authorization URL"),
-        Way::Secret | Way::Certificate | Way::ServiceAccount => None,
+        Way::Secret
+        | Way::Certificate
+        | Way::Federation
+        | Way::ManagedIdentity
+        | Way::ServiceAccount
+        | Way::Password => None,
     };
     html! {
         (show.field("issuer", "Issuer URL").hint("If the provider publishes its endpoints (OpenID Connect). Else these:").show())

@@ -681,6 +681,137 @@ async fn a_new_provider_its_listener_and_the_account_are_written_behind_what_is_
     assert_eq!(file(&bench).matches("[[listener]]").count(), 1);
 }
 
+/// What every new mailbox at Microsoft is asked for, and what one way needs.
+fn at_microsoft<'a>(way: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let all = [
+        ("address", "bob@example.org"),
+        ("provider", "microsoft"),
+        ("way", way),
+        ("smtp", "on"),
+        ("smtp-port", "21587"),
+        ("where", "here"),
+    ];
+    [&all[..], more].concat()
+}
+
+const TENANT: (&str, &str) = ("tenant", "contoso.onmicrosoft.com");
+const CLIENT: (&str, &str) = ("client-id", "11111111-2222-3333-4444-555555555555");
+
+#[tokio::test]
+async fn every_way_without_a_secret_becomes_a_configuration_that_passes_the_check() {
+    let agreed = ("agreed", "on");
+    let assertion = ("assertion", "platform.token");
+    for (way, more, lines, missing) in [
+        (
+            "managed-identity",
+            vec![],
+            vec!["flow = \"managed-identity\"", "# client-id = "],
+            vec!["\nclient-id", "tenant", "client-secret"],
+        ),
+        (
+            "managed-identity",
+            vec![CLIENT],
+            vec!["flow = \"managed-identity\"", "\nclient-id = \"11111111-"],
+            vec!["# client-id"],
+        ),
+        (
+            "federation",
+            vec![TENANT, CLIENT, assertion],
+            vec![
+                "assertion = { file = \"platform.token\" }",
+                "flow = \"client-credentials\"",
+            ],
+            vec!["client-secret"],
+        ),
+        (
+            "password",
+            vec![TENANT, CLIENT, agreed],
+            vec!["flow = \"password\"", "allow-password-grant = true"],
+            vec![],
+        ),
+    ] {
+        let bench = Bench::reloading("state-dir = '.'\n").await;
+        let person = Person::at(&bench).await;
+        let (to, shown) = person
+            .follow("/add/account", &at_microsoft(way, &more))
+            .await;
+        assert_eq!(to, "/account/bob%40example%2Eorg", "{way}");
+        assert!(
+            shown.contains("is in the configuration"),
+            "{way} in {shown}"
+        );
+        let written = file(&bench);
+        for line in lines {
+            assert!(written.contains(line), "{line} not in {written}");
+        }
+        for word in missing {
+            assert!(!written.contains(word), "{word} in {written}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_way_asks_for_what_it_needs_and_says_where_it_is_found() {
+    let bench = Bench::open().await;
+    let person = Person::at(&bench).await;
+    for (way, words, missing) in [
+        (
+            "managed-identity",
+            ["Azure portal", "Only of a user-assigned one"],
+            ["name=\"tenant\"", "name=\"client-secret\""],
+        ),
+        (
+            "federation",
+            ["Federated credentials", "name=\"assertion\""],
+            ["name=\"client-secret\"", "command"],
+        ),
+        (
+            "password",
+            ["a second factor (MFA)", "name=\"agreed\""],
+            [
+                "name=\"assertion\"",
+                "name=\"agreed\" value=\"on\" required checked",
+            ],
+        ),
+        (
+            "device",
+            ["name=\"tenant\"", "name=\"client-secret\""],
+            ["name=\"agreed\"", "name=\"assertion\""],
+        ),
+    ] {
+        let path = format!("/add/account?address=a%40x&provider=microsoft&way={way}");
+        let page = person.get(&path).await.text;
+        for words in words {
+            assert!(page.contains(words), "{way}: {words} not in {page}");
+        }
+        for words in missing {
+            assert!(!page.contains(words), "{way}: {words} in {page}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_grant_without_leave_and_a_federation_without_a_file_are_refused_and_nothing_is_written()
+ {
+    let before = "state-dir = '.'\n";
+    let bench = Bench::reloading(before).await;
+    let person = Person::at(&bench).await;
+    for (way, words) in [
+        ("password", "Nobody agreed to the password grant"),
+        (
+            "federation",
+            "Something is missing: the file with the platform&#39;s token",
+        ),
+    ] {
+        let fields = at_microsoft(way, &[TENANT, CLIENT, ("assertion", " ")]);
+        let answer = person.post("/add/account", &fields).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{way}");
+        let plain = answer.text.replace('\'', "&#39;");
+        assert!(plain.contains(words), "{words} not in {plain}");
+        assert_eq!(file(&bench), before, "{way}");
+    }
+}
+
 #[tokio::test]
 async fn what_the_check_refuses_is_told_with_the_answers_but_the_secret_and_nothing_is_written() {
     let before = "state-dir = '.'\n";

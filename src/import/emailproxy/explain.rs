@@ -129,6 +129,10 @@ impl Report<'_, '_> {
         for outcome in self.listeners(server) {
             self.note(section.line, name, outcome);
         }
+        let is_used = self.plan.listeners_of(server).next().is_some();
+        if is_used && server.address == LocalAddress::Unsaid {
+            self.note(section.line, name, ToDo(narrowed(server)));
+        }
         self.entries(section, |report, entry| report.server_key(server, entry));
     }
 
@@ -428,6 +432,17 @@ fn upstream(provider: &Provider<'_>, server: &Server) -> Outcome {
     }
 }
 
+/// Newer releases of that program listen on every address if none is named, older ones on loopback.
+fn narrowed(server: &Server) -> String {
+    let clear = match server.tls {
+        Some(_) => "",
+        None => ", and see tls and allow-plaintext-from",
+    };
+    format!(
+        "no local_address, so only this machine is served; if devices on the network use it, name the address in listen{clear}"
+    )
+}
+
 fn local_address(server: &Server) -> Outcome {
     match &server.address {
         LocalAddress::Name(_) => ToDo(
@@ -439,6 +454,7 @@ fn local_address(server: &Server) -> Outcome {
              (tls = \"auto\"; mailwicket ca export gives out the certificate to trust), or name them in allow-plaintext-from, which stands there in comments"
                 .into(),
         ),
+        LocalAddress::Unsaid => NotNeeded("it is empty; see the section".into()),
         _ => Became("listen".into()),
     }
 }

@@ -271,7 +271,7 @@ impl Listener<'_> {
         let at = |ip: IpAddr| SocketAddr::new(ip, self.port);
         match &self.server.address {
             LocalAddress::Ip(ip) => vec![at(*ip)],
-            LocalAddress::Loopback | LocalAddress::Name(_) => vec![
+            LocalAddress::Unsaid | LocalAddress::Loopback | LocalAddress::Name(_) => vec![
                 at(Ipv4Addr::LOCALHOST.into()),
                 at(Ipv6Addr::LOCALHOST.into()),
             ],

@@ -41,7 +41,9 @@ pub struct Server {
 /// Where mail programs connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LocalAddress {
-    /// Nothing was said, or a name for this machine: both loopback addresses.
+    /// Nothing was said, which means different things in different releases: both loopback addresses, and a word about it.
+    Unsaid,
+    /// A name for this machine: both loopback addresses.
     Loopback,
     /// An address.
     Ip(IpAddr),
@@ -190,7 +192,7 @@ fn server(ini: &Ini, section: &Section) -> Option<Server> {
 
 fn local_address(text: Option<String>) -> LocalAddress {
     match text {
-        None => LocalAddress::Loopback,
+        None => LocalAddress::Unsaid,
         Some(name) if name.eq_ignore_ascii_case("localhost") => LocalAddress::Loopback,
         Some(text) => match text.trim_matches(['[', ']']).parse() {
             Ok(address) => LocalAddress::Ip(address),

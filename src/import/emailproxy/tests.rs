@@ -139,6 +139,30 @@ fn listeners_that_others_can_reach_take_nothing_in_clear_from_them() {
 }
 
 #[test]
+fn a_server_without_an_address_serves_this_machine_and_the_report_says_so() {
+    let narrowed = |more: &str| -> Option<String> {
+        let import = import(&format!("{SERVER}{more}{ACCOUNT}"));
+        let listen = &table(&import)["listener"][0]["listen"];
+        assert_eq!(listen[0].as_str(), Some("127.0.0.1:1993"), "{more}");
+        assert_eq!(listen[1].as_str(), Some("[::1]:1993"), "{more}");
+        let notes = said(&import, "[IMAP-1993]");
+        notes.iter().find_map(|note| match &note.outcome {
+            Outcome::ToDo(words) if words.contains("only this machine") => Some(words.clone()),
+            _ => None,
+        })
+    };
+    for more in ["", "local_address =\n"] {
+        let words = narrowed(more).expect(more);
+        assert!(words.contains("allow-plaintext-from"), "{words}");
+    }
+    let tls = "local_certificate_path = /c.pem\nlocal_key_path = /k.pem\n";
+    let words = narrowed(tls).expect("a word");
+    assert!(!words.contains("allow-plaintext-from"), "{words}");
+    assert_eq!(narrowed("local_address = localhost\n"), None);
+    assert_eq!(narrowed("\n[DEFAULT]\nlocal_address = localhost\n"), None);
+}
+
+#[test]
 fn a_certificate_for_mail_programs_is_kept_with_its_address() {
     let tls = "local_address = 0.0.0.0\nlocal_certificate_path = /c.pem\nlocal_key_path = /k.pem\n";
     for (more, word) in [("", "implicit"), ("local_starttls = True\n", "starttls")] {
