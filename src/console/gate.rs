@@ -1,7 +1,7 @@
 //! What stands before every page: the Host, the Origin, the session, and the word that every form carries.
 //!
 //! Two layers see every request, so no page can be added without them: [`guard`] judges where a request comes from, [`enter`] whose
-//! it is. Handlers behind them take a [`Session`], and what was posted as a [`Form`].
+//! it is, by the path and the cookie of a session together (see `prefix`). Handlers behind them take a [`Session`], and what was posted as a [`Form`].
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use http::header::{
     SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use maud::{Markup, html};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -32,7 +32,8 @@ use url::form_urlencoded;
 use super::Console;
 use super::guest;
 use super::page::{self, Fault, Flash};
-use super::sessions::{self, Pass};
+use super::prefix;
+use super::sessions::{self, Keys, Pass};
 use crate::config::CertificateName;
 
 /// Where a link leads.
@@ -83,7 +84,8 @@ impl Door {
         Self {
             hosts: with_bare(hosts, 443, port),
             scheme: "https",
-            cookie: format!("__Host-mailwicket-{port}"),
+            // `__Host-` would ask for `Path=/`.
+            cookie: format!("__Secure-mailwicket-{port}"),
         }
     }
 
@@ -92,11 +94,15 @@ impl Door {
         format!("{}://{host}", self.scheme)
     }
 
-    fn attributes(&self) -> &'static str {
-        match self.scheme {
-            "https" => "Path=/; HttpOnly; SameSite=Strict; Secure",
-            _ => "Path=/; HttpOnly; SameSite=Strict",
-        }
+    /// The cookie of a session. It goes nowhere but below the session's own path: whatever its port, another server is not sent it.
+    fn cookie(&self, keys: &Keys) -> String {
+        let (name, key) = (&self.cookie, keys.key.expose_secret());
+        let path = keys.path.expose_secret();
+        let secure = match self.scheme {
+            "https" => "; Secure",
+            _ => "",
+        };
+        format!("{name}={key}; Path=/{path}/; HttpOnly; SameSite=Strict{secure}")
     }
 
     fn is_called(&self, host: &str) -> bool {
@@ -196,14 +202,20 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 /// Lets in who has a session; and of what is posted, what carries its word.
 pub async fn enter(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let Some(pass) = pass(&console, &parts) else {
+    let Some((pass, below)) = pass(&console, &parts) else {
         return page::outside();
     };
     guest::let_in(&parts.extensions);
+    parts.uri = below;
     let session = Session {
         pass,
         console: Arc::clone(&console),
     };
+    let answer = answer(parts, body, session.clone(), next).await;
+    prefix::put_in(answer, session.pass.path.expose_secret()).await
+}
+
+async fn answer(mut parts: Parts, body: Body, session: Session, next: Next) -> Response {
     let mut body = Some(body);
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         let body = body.take().unwrap_or_default();
@@ -217,16 +229,19 @@ pub async fn enter(State(console): State<Arc<Console>>, request: Request, next: 
     next.run(request).await
 }
 
-fn pass(console: &Console, parts: &Parts) -> Option<Pass> {
+/// What somebody was let in with, and the address without the path of the session.
+fn pass(console: &Console, parts: &Parts) -> Option<(Pass, Uri)> {
     let door = parts.extensions.get::<Arc<Door>>()?;
+    let (path, below) = prefix::split(&parts.uri)?;
     let key = cookie(&parts.headers, &door.cookie)?;
     let mut sessions = console.sessions();
     let now = Instant::now();
     // What a page fetches by itself must not keep a session alive that nobody uses.
-    match parts.uri.path() == super::live::PATH {
-        true => sessions.look(key, now),
-        false => sessions.enter(key, now),
-    }
+    let pass = match below.path() == super::live::PATH {
+        true => sessions.look(path, key, now),
+        false => sessions.enter(path, key, now),
+    };
+    Some((pass?, below))
 }
 
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -285,6 +300,11 @@ impl Session {
     /// The field that every form must have.
     pub fn csrf(&self) -> Markup {
         html! { input type="hidden" name=(CSRF) value=(self.pass.csrf.expose_secret()); }
+    }
+
+    /// A part of a page of this session that is not sent as an answer of its own; see `prefix`.
+    pub fn with_path(&self, html: &str) -> String {
+        prefix::put_in_html(html, self.pass.path.expose_secret())
     }
 
     /// Shows a message on the session's next page; to be used before a redirect.
@@ -384,8 +404,8 @@ pub async fn open(
     let opened = console
         .sessions()
         .redeem(key.expose_secret(), Instant::now());
-    let key = match opened {
-        Ok(Some(key)) => key,
+    let keys = match opened {
+        Ok(Some(keys)) => keys,
         Ok(None) => return page::used(),
         Err(error) => {
             tracing::error!(%error, "the system gives no randomness");
@@ -394,18 +414,13 @@ pub async fn open(
     };
     tracing::info!("somebody opened the console");
     let site = only(headers, &HeaderName::from_static("sec-fetch-site"));
+    let first = format!("/{}/", keys.path.expose_secret());
     let mut response = match site {
-        None | Some("none" | "same-origin") => Redirect::to("/").into_response(),
+        None | Some("none" | "same-origin") => Redirect::to(&first).into_response(),
         // A strict cookie does not come along on a way that began at another site; a page of ours begins another.
-        Some(_) => page::go_on(),
+        Some(_) => page::go_on(&first),
     };
-    let cookie = format!(
-        "{}={}; {}",
-        door.cookie,
-        key.expose_secret(),
-        door.attributes()
-    );
-    match HeaderValue::from_str(&cookie) {
+    match HeaderValue::from_str(&door.cookie(&keys)) {
         Ok(mut cookie) => {
             cookie.set_sensitive(true);
             response.headers_mut().insert(SET_COOKIE, cookie);

@@ -107,7 +107,8 @@ impl Stream {
     async fn next(&mut self) -> Next {
         loop {
             if let Some((id, html)) = self.waiting.pop() {
-                let data = serde_json::json!({ "id": id, "html": html }).to_string();
+                let data = serde_json::json!({ "id": id, "html": self.session.with_path(&html) })
+                    .to_string();
                 return Next::Changed(Event::default().event("part").data(data));
             }
             tokio::select! {

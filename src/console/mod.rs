@@ -4,6 +4,7 @@
 //!   happened lately, and the wish to reload.
 //! * `server` binds, serves with limits, and stops; `guest` is who is at a connection, and for how long. `gate` is in front of every page: Host, Origin, session, CSRF. A handler behind it
 //!   gets a [`gate::Session`], and what was posted only as a [`gate::Form`], which exists only after every check.
+//! * `prefix` is the secret path that each session has its pages below; handlers and pages write their addresses without it.
 //! * `sessions` knows links and sessions, without clock or HTTP.
 //! * `page` has the frame of every page: navigation, forms, messages, errors. `assets` are its style and script. `live` keeps
 //!   what is shown up to date.
@@ -23,6 +24,7 @@ mod guest;
 mod live;
 mod overview;
 pub mod page;
+mod prefix;
 pub mod reload;
 pub mod server;
 mod sessions;

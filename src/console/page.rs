@@ -173,11 +173,12 @@ pub fn goodbye() -> Response {
 }
 
 /// On from a page of ours to the first one.
-pub fn go_on() -> Response {
-    let content = html! { p { a href="/" { "On to the console" } } };
+pub fn go_on(to: &str) -> Response {
+    let content = html! { p { a href=(to) { "On to the console" } } };
     let mut response = plain(StatusCode::OK, "The console is open", &content);
-    let to = http::HeaderValue::from_static("0; url=/");
-    response.headers_mut().insert(REFRESH, to);
+    if let Ok(to) = http::HeaderValue::from_str(&format!("0; url={to}")) {
+        response.headers_mut().insert(REFRESH, to);
+    }
     response
 }
 

@@ -44,6 +44,7 @@ struct Link {
 
 struct Open {
     number: u64,
+    path: SecretString,
     key: SecretString,
     csrf: SecretString,
     used: Instant,
@@ -52,13 +53,23 @@ struct Open {
     ended: CancellationToken,
 }
 
-/// What a session's key opens.
+/// What a new session is reached with; each is of no use without the other.
+pub struct Keys {
+    /// The path that its pages are below.
+    pub path: SecretString,
+    /// What its cookie holds.
+    pub key: SecretString,
+}
+
+/// What a session's keys open.
 #[derive(Clone)]
 pub struct Pass {
     /// The session's number; no secret.
     pub number: u64,
     /// What every form has to carry.
     pub csrf: SecretString,
+    /// The path that its pages are below.
+    pub path: SecretString,
     /// Set when the session is over.
     pub ended: CancellationToken,
 }
@@ -69,7 +80,7 @@ impl Sessions {
     /// # Errors
     /// If the system gives no randomness.
     pub fn link(&mut self, now: Instant) -> io::Result<SecretString> {
-        let key = random()?;
+        let key = random::<32>()?;
         if self.links.len() == MOST_LINKS {
             self.links.pop_front();
         }
@@ -81,22 +92,23 @@ impl Sessions {
         Ok(key)
     }
 
-    /// Uses a link up: the key of the session that it opened; `None` if there is no such link (any more).
+    /// Uses a link up: the keys of the session that it opened; `None` if there is no such link (any more).
     ///
     /// # Errors
     /// If the system gives no randomness.
-    pub fn redeem(&mut self, key: &str, now: Instant) -> io::Result<Option<SecretString>> {
+    pub fn redeem(&mut self, key: &str, now: Instant) -> io::Result<Option<Keys>> {
         self.links.retain(|link| now < link.until);
-        let Some(at) = place(self.links.iter().map(|link| &link.key), key) else {
+        let Some(at) = place(self.links.iter().map(|link| is_same(&link.key, key))) else {
             return Ok(None);
         };
-        let (key, csrf) = (random()?, random()?);
+        let (path, key, csrf) = (random::<16>()?, random::<32>()?, random::<32>()?);
         self.links.remove(at);
         self.sweep(now);
         self.make_room();
         self.opened += 1;
         self.open.push(Open {
             number: self.opened,
+            path: path.clone(),
             key: key.clone(),
             csrf,
             used: now,
@@ -104,24 +116,27 @@ impl Sessions {
             flashes: Vec::new(),
             ended: CancellationToken::new(),
         });
-        Ok(Some(key))
+        Ok(Some(Keys { path, key }))
     }
 
-    /// Notes a use of the session with this key, and says what it opens.
-    pub fn enter(&mut self, key: &str, now: Instant) -> Option<Pass> {
-        let pass = self.look(key, now)?;
+    /// Notes a use of the session with this path and this key, and says what they open.
+    pub fn enter(&mut self, path: &str, key: &str, now: Instant) -> Option<Pass> {
+        let pass = self.look(path, key, now)?;
         self.numbered(pass.number)?.used = now;
         Some(pass)
     }
 
     /// The same without noting a use.
-    pub fn look(&mut self, key: &str, now: Instant) -> Option<Pass> {
+    pub fn look(&mut self, path: &str, key: &str, now: Instant) -> Option<Pass> {
         self.sweep(now);
-        let at = place(self.open.iter().map(|open| &open.key), key)?;
+        // Both are compared whatever comes of the first.
+        let is_it = |open: &Open| is_same(&open.path, path) & is_same(&open.key, key);
+        let at = place(self.open.iter().map(is_it))?;
         let open = &self.open[at];
         Some(Pass {
             number: open.number,
             csrf: open.csrf.clone(),
+            path: open.path.clone(),
             ended: open.ended.clone(),
         })
     }
@@ -130,6 +145,12 @@ impl Sessions {
     pub fn is_open(&mut self, number: u64, now: Instant) -> bool {
         self.sweep(now);
         self.numbered(number).is_some()
+    }
+
+    /// The path of a session that is not over.
+    pub fn path(&mut self, number: u64, now: Instant) -> Option<SecretString> {
+        self.sweep(now);
+        self.numbered(number).map(|open| open.path.clone())
     }
 
     /// Ends a session.
@@ -181,11 +202,11 @@ impl Sessions {
     }
 }
 
-/// Where the key is. Every key is compared, each in constant time.
-fn place<'a>(keys: impl Iterator<Item = &'a SecretString>, wanted: &str) -> Option<usize> {
+/// Where it is. Every one is compared, each in constant time.
+fn place(compared: impl Iterator<Item = bool>) -> Option<usize> {
     let mut found = None;
-    for (at, key) in keys.enumerate() {
-        if is_same(key, wanted) {
+    for (at, is_same) in compared.enumerate() {
+        if is_same {
             found = Some(at);
         }
     }
@@ -201,9 +222,9 @@ pub fn is_same(secret: &SecretString, given: &str) -> bool {
         .into()
 }
 
-/// 256 bits that nobody guesses.
-fn random() -> io::Result<SecretString> {
-    let mut bytes = Zeroizing::new([0; 32]);
+/// As many octets that nobody guesses, in letters that stand in addresses.
+fn random<const OCTETS: usize>() -> io::Result<SecretString> {
+    let mut bytes = Zeroizing::new([0; OCTETS]);
     getrandom::fill(&mut *bytes).map_err(io::Error::other)?;
     Ok(URL_SAFE_NO_PAD.encode(*bytes).into())
 }
@@ -212,10 +233,30 @@ fn random() -> io::Result<SecretString> {
 mod tests {
     use super::*;
 
-    fn opened(sessions: &mut Sessions, now: Instant) -> SecretString {
+    fn opened(sessions: &mut Sessions, now: Instant) -> Keys {
         let link = sessions.link(now).expect("randomness");
         let key = sessions.redeem(link.expose_secret(), now);
         key.expect("randomness").expect("a session")
+    }
+
+    fn enter(sessions: &mut Sessions, keys: &Keys, now: Instant) -> Option<Pass> {
+        sessions.enter(keys.path.expose_secret(), keys.key.expose_secret(), now)
+    }
+
+    #[test]
+    fn a_session_needs_its_path_and_its_key_which_have_128_and_256_bits() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let (one, other) = (opened(&mut sessions, now), opened(&mut sessions, now));
+        let octets = |key: &SecretString| URL_SAFE_NO_PAD.decode(key.expose_secret());
+        assert_eq!(octets(&one.path).expect("base64").len(), 16);
+        assert_eq!(octets(&one.key).expect("base64").len(), 32);
+        let mut opens = |path: &str, key: &str| sessions.enter(path, key, now).is_some();
+        let (path, key) = (one.path.expose_secret(), one.key.expose_secret());
+        assert!(opens(path, key));
+        assert!(!opens(path, ""));
+        assert!(!opens("", key));
+        assert!(!opens(other.path.expose_secret(), key));
+        assert!(!opens(path, other.key.expose_secret()));
     }
 
     #[test]
@@ -229,11 +270,7 @@ mod tests {
         let key = sessions
             .redeem(link.expose_secret(), now)
             .expect("randomness");
-        assert!(
-            sessions
-                .enter(key.expect("a session").expose_secret(), now)
-                .is_some()
-        );
+        assert!(enter(&mut sessions, &key.expect("a session"), now).is_some());
         let again = sessions.redeem(link.expose_secret(), now);
         assert!(again.expect("randomness").is_none(), "it was used");
     }
@@ -251,12 +288,16 @@ mod tests {
         let (mut sessions, now) = (Sessions::default(), Instant::now());
         let key = opened(&mut sessions, now);
         let second = Duration::from_secs(1);
-        let pass = sessions.enter(key.expose_secret(), now + IDLE - second);
+        let pass = enter(&mut sessions, &key, now + IDLE - second);
         let pass = pass.expect("it was used in time");
         // Looking is no use.
         assert!(
             sessions
-                .look(key.expose_secret(), now + 2 * IDLE - 2 * second)
+                .look(
+                    key.path.expose_secret(),
+                    key.key.expose_secret(),
+                    now + 2 * IDLE - 2 * second
+                )
                 .is_some()
         );
         assert!(!sessions.is_open(pass.number, now + 2 * IDLE));
@@ -268,10 +309,10 @@ mod tests {
         let key = opened(&mut sessions, now);
         let mut at = now;
         while at < now + LIFE {
-            assert!(sessions.enter(key.expose_secret(), at).is_some());
+            assert!(enter(&mut sessions, &key, at).is_some());
             at += IDLE / 2;
         }
-        assert!(sessions.enter(key.expose_secret(), now + LIFE).is_none());
+        assert!(enter(&mut sessions, &key, now + LIFE).is_none());
     }
 
     #[test]
@@ -280,8 +321,8 @@ mod tests {
         let keys: Vec<_> = (0..=MOST_SESSIONS)
             .map(|_| opened(&mut sessions, now))
             .collect();
-        assert!(sessions.enter(keys[0].expose_secret(), now).is_none());
-        assert!(sessions.enter(keys[1].expose_secret(), now).is_some());
+        assert!(enter(&mut sessions, &keys[0], now).is_none());
+        assert!(enter(&mut sessions, &keys[1], now).is_some());
         let links: Vec<_> = (0..=MOST_LINKS)
             .map(|_| sessions.link(now).expect("randomness"))
             .collect();
@@ -294,9 +335,9 @@ mod tests {
     fn who_logs_out_is_out() {
         let (mut sessions, now) = (Sessions::default(), Instant::now());
         let key = opened(&mut sessions, now);
-        let pass = sessions.enter(key.expose_secret(), now).expect("a session");
+        let pass = enter(&mut sessions, &key, now).expect("a session");
         sessions.close(pass.number);
-        assert!(sessions.enter(key.expose_secret(), now).is_none());
+        assert!(enter(&mut sessions, &key, now).is_none());
         assert!(pass.ended.is_cancelled());
     }
 }

@@ -1,10 +1,11 @@
 //! The gate and the pages, over real HTTP on loopback.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFRESH, SET_COOKIE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -54,12 +55,14 @@ provider = "contoso"
 webhook = "https://hooks.example/MARK-webhook"
 "#;
 
-/// A served console, and its files.
+/// A served console, and its files. It knows the path of each session by the cookie, and puts it in front of what is asked for with that
+/// cookie, and takes it out of the answers: tests name pages as handlers do. [`Bench::raw`] leaves everything as it is.
 pub(super) struct Bench {
     pub console: Arc<Console>,
     pub held: Held,
     pub address: SocketAddr,
     pub folder: TempDir,
+    paths: Mutex<HashMap<String, String>>,
 }
 
 impl Bench {
@@ -90,6 +93,7 @@ impl Bench {
             held,
             address,
             folder,
+            paths: Mutex::default(),
         }
     }
 
@@ -107,10 +111,35 @@ impl Bench {
 
     /// A request as a browser on this machine sends it, with these headers besides or instead.
     async fn ask(&self, method: Method, path: &str, more: &[(&str, &str)], body: &str) -> Answer {
-        self.begin(method, path, more, body).await.whole().await
+        let answer = self.begin(method, path, more, body).await.whole().await;
+        let cookie = answer.cookie();
+        if !cookie.is_empty() {
+            let mut paths = self.paths.lock().expect("whole");
+            paths.insert(cookie, answer.cookie_path());
+        }
+        match self.path_with(more) {
+            Some(path) => answer.without(&path),
+            None => answer,
+        }
     }
 
     async fn begin(&self, method: Method, path: &str, more: &[(&str, &str)], body: &str) -> Begun {
+        let below = self.path_with(more).unwrap_or_default();
+        self.raw(method, &format!("{below}{path}"), more, body)
+            .await
+    }
+
+    /// Where the session with this cookie is, without a slash at the end.
+    pub fn path_of(&self, cookie: &str) -> Option<String> {
+        self.paths.lock().expect("whole").get(cookie).cloned()
+    }
+
+    fn path_with(&self, headers: &[(&str, &str)]) -> Option<String> {
+        let cookie = headers.iter().find(|(name, _)| *name == "cookie");
+        self.path_of(cookie?.1)
+    }
+
+    async fn raw(&self, method: Method, path: &str, more: &[(&str, &str)], body: &str) -> Begun {
         let stream = TcpStream::connect(self.address).await.expect("connected");
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -235,6 +264,24 @@ impl Answer {
         let cookie = self.header(SET_COOKIE);
         cookie.split(';').next().expect("a pair").to_owned()
     }
+
+    fn cookie_path(&self) -> String {
+        let (_, path) = self.header(SET_COOKIE).split_once("; Path=").expect("one");
+        let path = path.split(';').next().expect("a path");
+        path.strip_suffix('/').expect("a folder").to_owned()
+    }
+
+    /// The same without the path of a session in its addresses.
+    fn without(mut self, path: &str) -> Self {
+        for name in [LOCATION, REFRESH] {
+            if let Some(value) = self.headers.get_mut(name) {
+                let shorter = value.to_str().expect("text").replace(path, "");
+                *value = shorter.parse().expect("a value");
+            }
+        }
+        self.text = self.text.replace(path, "");
+        self
+    }
 }
 
 #[tokio::test]
@@ -243,7 +290,9 @@ async fn a_link_opens_the_console_once_and_leaves_the_address_bar() {
     let path = path_of(&bench.link());
     let first = bench.get(&path, "").await;
     assert_eq!(first.status, StatusCode::SEE_OTHER);
-    assert_eq!(first.header(LOCATION), "/");
+    let own = first.cookie_path();
+    assert_eq!(first.header(LOCATION), format!("{own}/"));
+    assert!(own.len() > 20, "{own}");
     let attributes = first.header(SET_COOKIE).to_owned();
     for wanted in ["; HttpOnly", "; SameSite=Strict", "; Path=/"] {
         assert!(attributes.contains(wanted), "{attributes}");
@@ -276,7 +325,9 @@ async fn a_link_on_another_sites_page_works_as_well() {
         .await;
     // The browser would leave a strict cookie out of a redirect; a page of ours begins a way of its own.
     assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(answer.header("refresh"), "0; url=/");
+    let own = answer.cookie_path();
+    assert_eq!(answer.header("refresh"), format!("0; url={own}/"));
+    assert!(answer.text.contains(&format!("href=\"{own}/\"")));
     assert!(bench.is_in(&answer.cookie()).await);
 }
 
@@ -304,6 +355,76 @@ async fn without_a_session_every_page_says_how_to_get_in_and_nothing_else() {
     }
     let guessed = format!("mailwicket-{}=guessed", bench.address.port());
     assert!(!bench.is_in(&guessed).await);
+}
+
+#[tokio::test]
+async fn the_cookie_or_the_path_of_a_session_alone_opens_nothing() {
+    let bench = Bench::open().await;
+    let (cookie, other) = (bench.sign_in().await, bench.sign_in().await);
+    let path = bench.path_of(&cookie).expect("a path");
+    let of_other = bench.path_of(&other).expect("a path");
+    let first = format!("{path}/");
+    let asked = async |path: &str, cookie: &str| {
+        let headers = [("cookie", cookie)];
+        let begun = bench.raw(Method::GET, path, &headers, "").await;
+        begun.whole().await
+    };
+    assert_eq!(asked(&first, &cookie).await.status, StatusCode::OK);
+    let nothing = asked("/", "").await.text;
+    for (path, cookie) in [
+        ("/", &*cookie),
+        ("/events", &cookie),
+        ("/live?page=overview", &cookie),
+        ("//", &cookie),
+        ("/guessed/", &cookie),
+        (&format!("{of_other}/"), &cookie),
+        (&first, &other),
+        (&first, ""),
+        (&format!("{path}/events"), ""),
+        (&format!("{path}/nothing"), ""),
+        (&format!("{}/", path.to_ascii_lowercase()), &cookie),
+    ] {
+        let answer = asked(path, cookie).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {cookie}");
+        // Nor does it say whether there is a session.
+        assert_eq!(answer.text, nothing, "{path} {cookie}");
+    }
+}
+
+#[tokio::test]
+async fn every_address_in_a_page_is_below_the_path_of_its_session() {
+    let bench = Bench::open().await;
+    let cookie = bench.sign_in().await;
+    let path = bench.path_of(&cookie).expect("a path");
+    let headers = [("cookie", cookie.as_str())];
+    for page in [
+        "/",
+        "/add",
+        "/events",
+        "/providers",
+        "/providers/contoso",
+        "/configuration",
+        "/account/alice%40example.com",
+        "/nothing",
+    ] {
+        let whole = format!("{path}{page}");
+        let begun = bench.raw(Method::GET, &whole, &headers, "").await;
+        let text = begun.whole().await.text;
+        let mut count = 0;
+        for name in ["href", "action", "src", "data-live"] {
+            for rest in text.split(&format!(" {name}=\"/")).skip(1) {
+                let is_own = rest.starts_with(&format!("{}/", &path[1..]));
+                assert!(is_own || rest.starts_with("assets/"), "{page}: {rest}");
+                count += usize::from(is_own);
+            }
+        }
+        assert!(count > 0, "{page}");
+    }
+    let live = format!("{path}/live?page=overview");
+    let mut stream = bench.raw(Method::GET, &live, &headers, "").await;
+    stream
+        .until(&format!("href=\\\"{path}/account/alice"))
+        .await;
 }
 
 #[tokio::test]

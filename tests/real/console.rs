@@ -1,5 +1,11 @@
 //! The console in a real browser, before the real binary.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::spawn;
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::driver::{Browser, LOOKS};
@@ -23,11 +29,11 @@ pub fn link(wicket: &Wicket) -> String {
     link.to_owned()
 }
 
-/// The address of a page beside the one that is open.
+/// The address of a page beside the one that is open: below the path of the same session.
 pub fn beside(browser: &Browser, path: &str) -> String {
     let address = browser.address();
-    let origin = address.split('/').take(3).collect::<Vec<_>>().join("/");
-    format!("{origin}{path}")
+    let session = address.split('/').take(4).collect::<Vec<_>>().join("/");
+    format!("{session}{path}")
 }
 
 /// Looks at the page in every way, keeps pictures, and lets axe judge.
@@ -90,7 +96,7 @@ fn a_person_opens_the_console_sees_every_account_live_and_logs_out() {
     is_for_everybody(&browser, "overview");
 
     wicket.login("imap", signed_in, "wrong");
-    browser.click("nav a[href='/events']");
+    browser.click("nav a[href$='/events']");
     browser.comes_to_see("#events", "login refused");
     browser.comes_to_see("#events", "login ok");
     is_for_everybody(&browser, "events");
@@ -137,6 +143,50 @@ fn the_console_works_without_javascript_and_with_the_keyboard() {
     browser.comes_to_see("h1", "You are logged out");
 }
 
+/// A server of somebody else on this machine, whose page sets a cookie and loads a picture; its port, and what it is sent.
+fn another_server() -> (u16, Receiver<String>) {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = socket.local_addr().expect("bound").port();
+    let (sender, heads) = channel();
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nSet-Cookie: strangers=1; Path=/; SameSite=Strict\r\n\
+                  Connection: close\r\n\r\n<img src=/picture>";
+    spawn(move || {
+        for stream in socket.incoming() {
+            let (sender, mut stream) = (sender.clone(), stream.expect("a browser"));
+            // Browsers also connect ahead and say nothing.
+            spawn(move || {
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+                stream.write_all(answer.as_bytes()).ok();
+                sender.send(head.join("\n")).ok();
+            });
+        }
+    });
+    (port, heads)
+}
+
+#[test]
+fn a_server_on_another_port_is_not_sent_the_cookie() {
+    let account = &lab().mailbox("console-port");
+    let wicket = Plan::new().console().account(account).run();
+    let browser = Browser::start(wicket.folder());
+    browser.open(&link(&wicket));
+    browser.comes_to_see("#summary", "1 account");
+    let first = browser.address();
+    let (port, heads) = another_server();
+    browser.open(&format!("http://127.0.0.1:{port}/"));
+    let next = || heads.recv_timeout(Duration::from_secs(20)).expect("a head");
+    let mut all = next();
+    while !all.contains("GET /picture") {
+        all = format!("{all}\n{}", next());
+    }
+    // It is of the same site, so it gets what is strict, but for nothing of ours.
+    assert!(all.contains("strangers=1"), "{all}");
+    assert!(!all.contains("mailwicket"), "{all}");
+    browser.open(&first);
+    browser.comes_to_see("#summary", "1 account");
+}
+
 #[test]
 fn an_open_page_says_when_its_session_or_mailwicket_is_over() {
     let account = &lab().mailbox("console-over");
@@ -150,7 +200,7 @@ fn an_open_page_says_when_its_session_or_mailwicket_is_over() {
     // As from another tab of the same browser.
     browser.run(
         "const csrf = document.querySelector('[name=csrf]').value;
-         fetch('/logout', { method: 'POST', body: new URLSearchParams({ csrf }) });",
+         fetch(document.querySelector('header form').action, { method: 'POST', body: new URLSearchParams({ csrf }) });",
     );
     browser.comes_to_see("#notice", "Your session is over");
     enter();
@@ -168,7 +218,7 @@ fn an_open_page_follows_reloads_and_tells_of_those_that_were_refused() {
     wicket
         .reload_with_more("\n[[account]]\naddress = \"second@example.test\"\nprovider = \"lab\"\n");
     browser.comes_to_see("#summary", "2 accounts; 1 needs somebody.");
-    browser.click("nav a[href='/events']");
+    browser.click("nav a[href$='/events']");
     browser.comes_to_see("#events", "configuration taken up");
     wicket.reload_with_more("bogus = 1\n");
     browser.comes_to_see("#events", "configuration refused");

@@ -20,7 +20,7 @@ fn text(wicket: &Wicket) -> String {
 /// Puts the first listener, which is the one for IMAP, to another port, up to the page with the difference.
 fn moves_imap(browser: &Browser, port: u16) {
     browser.open(&beside(browser, "/listeners"));
-    browser.click("tbody a[href='/listeners/1']");
+    browser.click("tbody a[href$='/listeners/1']");
     browser.comes_to_see("h1", "Listener 1");
     browser.fill("#listen", &format!("127.0.0.1:{port}"));
     browser.click(SEND);

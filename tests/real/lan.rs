@@ -56,7 +56,8 @@ fn a_console_beyond_loopback_has_tls_and_is_for_the_named_addresses_only() {
         "listed browser by another name: 421",
         "listed browser without a link: 403",
         "listed browser with the link: 303",
-        "cookie: __Host- Secure HttpOnly SameSite=Strict",
+        "cookie: __Secure- ; Secure HttpOnly SameSite=Strict",
+        "listed browser with the cookie alone: 403",
         "listed browser with the cookie: 200",
     ] {
         assert!(said.contains(&format!("{line}\n")), "{line}\n{said}");

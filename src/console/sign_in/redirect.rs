@@ -20,6 +20,7 @@ use axum::routing::get;
 use http::header::REFRESH;
 use http::{HeaderValue, Method, StatusCode};
 use maud::html;
+use secrecy::ExposeSecret;
 use url::{Host, Url, form_urlencoded};
 
 use super::super::gate::Door;
@@ -34,7 +35,7 @@ const BRIDGE: &str = "/signed-in/";
 
 /// What everybody may have.
 pub fn routes() -> Router<Arc<Console>> {
-    Router::new().route(&format!("{BRIDGE}{{id}}"), get(bridge))
+    Router::new().route(&format!("{BRIDGE}{{path}}/{{id}}"), get(bridge))
 }
 
 /// How a sign-in comes back.
@@ -94,16 +95,19 @@ pub async fn catch(
         return next.run(request).await;
     }
     let arrived = console.sign_ins.redirected(path, query);
-    let is_open = |arrived: &Arrived| console.sessions().is_open(arrived.session, Instant::now());
+    let arrived = arrived.map(|arrived| {
+        let path = console.sessions().path(arrived.session, Instant::now());
+        (arrived, path)
+    });
     match arrived {
-        Some(arrived) if is_open(&arrived) => {
+        Some((arrived, Some(path))) => {
             let host = request.headers().get(http::header::HOST);
             let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-            let page = received(&arrived, &door.origin(host));
+            let page = received(&arrived, path.expose_secret(), &door.origin(host));
             sign_in::end(&console, arrived);
             page
         }
-        Some(arrived) => {
+        Some((arrived, None)) => {
             let over = RedirectError::Stray("the session that began it is over");
             sign_in::fail(&console, &arrived.id, &over.into());
             stray()
@@ -123,12 +127,18 @@ fn is_redirect(query: &str) -> bool {
 
 /// Back to where the person uses the console: another name of this machine has other cookies, and a way from one to the other counts as
 /// one from another site.
-fn received(arrived: &Arrived, here: &str) -> Response {
-    let on = match here.eq_ignore_ascii_case(&arrived.origin) {
-        true => format!("{}{}", super::PATH, arrived.id),
-        false => format!("{}{BRIDGE}{}", arrived.origin, arrived.id),
+fn received(arrived: &Arrived, path: &str, here: &str) -> Response {
+    let (origin, id) = (&arrived.origin, &arrived.id);
+    let on = match here.eq_ignore_ascii_case(origin) {
+        true => page_of(path, id),
+        false => format!("{origin}{BRIDGE}{path}/{id}"),
     };
     lead("Sign-in received", &on)
+}
+
+/// A sign-in's own page, below the path of its session.
+fn page_of(path: &str, id: &str) -> String {
+    format!("/{path}{}{id}", super::PATH)
 }
 
 fn lead(title: &str, to: &str) -> Response {
@@ -147,18 +157,18 @@ fn stray() -> Response {
     let content = html! {
         p {
             "This sign-in was received already, was begun again in another tab, or took too long. Nothing was done with it. You may close "
-            "this page."
+            "this page, or go back to the console in it."
         }
-        p { a href="/" { "Back to the console" } }
     };
     page::plain(StatusCode::BAD_REQUEST, "This sign-in is over", &content)
 }
 
 /// From our page under this name to the sign-in's own; it shows nothing.
-async fn bridge(Path(id): Path<String>) -> Response {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    match id.len() <= 64 && id.chars().all(is_name) {
-        true => lead("Sign-in received", &format!("{}{id}", super::PATH)),
+async fn bridge(Path((path, id)): Path<(String, String)>) -> Response {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let is_name = |text: &str| text.len() <= 64 && text.chars().all(is_letter);
+    match is_name(&path) && is_name(&id) {
+        true => lead("Sign-in received", &page_of(&path, &id)),
         false => Fault::not_found().into_response(),
     }
 }

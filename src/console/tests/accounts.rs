@@ -141,7 +141,8 @@ async fn a_redirect_without_a_cookie_ends_the_sign_in_of_its_state_and_shows_not
     let from = [("sec-fetch-site", "cross-site")];
     let neutral = bench.ask(Method::GET, &redirect, &from, "").await;
     assert_eq!(neutral.status, StatusCode::OK);
-    assert_eq!(neutral.header("refresh"), format!("0; url={page}"));
+    let own = bench.path_of(&person.cookie).expect("a path");
+    assert_eq!(neutral.header("refresh"), format!("0; url={own}{page}"));
     assert_eq!(neutral.header(CACHE_CONTROL), "no-store");
     for secret in ["MARK", ALICE, "authorised"] {
         assert!(!neutral.text.contains(secret), "{secret}");
@@ -181,12 +182,16 @@ async fn a_redirect_to_another_name_of_this_machine_leads_back_over_a_page_of_th
         .ask(Method::GET, &redirect, &[("host", &host)], "")
         .await;
     let id = page.strip_prefix("/sign-in/").expect("an id");
-    let bridge = format!("http://{}/signed-in/{id}", bench.address);
-    assert_eq!(neutral.header("refresh"), format!("0; url={bridge}"));
-    let bridge = bench.get(&format!("/signed-in/{id}"), "").await;
-    assert_eq!(bridge.header("refresh"), format!("0; url={page}"));
-    let odd = bench.get("/signed-in/%22%3E%3Cb", "").await;
-    assert_eq!(odd.status, StatusCode::NOT_FOUND);
+    let own = bench.path_of(&person.cookie).expect("a path");
+    let bridge = format!("/signed-in{own}/{id}");
+    let to_bridge = format!("0; url=http://{}{bridge}", bench.address);
+    assert_eq!(neutral.header("refresh"), to_bridge);
+    let bridge = bench.get(&bridge, "").await;
+    assert_eq!(bridge.header("refresh"), format!("0; url={own}{page}"));
+    for odd in ["/signed-in/%22%3E%3Cb/a", "/signed-in/a/%22%3E%3Cb"] {
+        let odd = bench.get(odd, "").await;
+        assert_eq!(odd.status, StatusCode::NOT_FOUND);
+    }
     assert!(person.outcome(&page).await.contains("is authorised"));
 }
 
@@ -203,7 +208,7 @@ async fn a_redirect_of_another_state_or_path_or_of_a_tab_that_is_old_changes_not
         format!("/?code=c0de&state={0}&state={0}", new["state"]),
         format!("/?error=access_denied&state={}", old["state"]),
     ] {
-        let answer = bench.get(&stray, &person.cookie).await;
+        let answer = bench.get(&stray, "").await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{stray}");
         assert!(
             answer.text.contains("begun again in another tab"),

@@ -99,8 +99,11 @@ try:
     visits("listed browser by another name", SCANNER, key, host="rebound.example")
     visits("listed browser without a link", SCANNER, "/")
     cookie = visits("listed browser with the link", SCANNER, key)
-    says("cookie: " + " ".join(word for word in ("__Host-", "Secure", "HttpOnly", "SameSite=Strict") if word in cookie))
-    visits("listed browser with the cookie", SCANNER, "/", cookie=cookie.split(";")[0])
+    says("cookie: " + " ".join(word for word in ("__Secure-", "; Secure", "HttpOnly", "SameSite=Strict") if word in cookie))
+    path = cookie.partition("Path=")[2].split(";")[0]
+    cookie = cookie.split(";")[0]
+    visits("listed browser with the cookie alone", SCANNER, "/", cookie=cookie)
+    visits("listed browser with the cookie", SCANNER, path, cookie=cookie)
 finally:
     daemon.terminate()
     for line in daemon.stderr:
