@@ -347,7 +347,7 @@ fn replace(target: &Path, text: &str) -> io::Result<()> {
     replace_with(target, text, &metadata, metadata.permissions())
 }
 
-/// As [`replace`], for a secret: users who are neither the owner nor of the group can do nothing with the file afterwards.
+/// Replaces a file that has a secret, as [`save`] does: users who are neither the owner nor of the group can do nothing with it afterwards.
 ///
 /// # Errors
 /// What the system says; the file is as it was then.
