@@ -817,9 +817,10 @@ async fn a_connection_that_shows_no_session_is_short_and_one_that_does_is_not() 
 async fn a_form_that_does_not_arrive_is_not_waited_for() {
     let bench = Bench::open().await;
     let cookie = bench.sign_in().await;
+    let below = bench.path_of(&cookie).expect("a session");
     let mut stream = TcpStream::connect(bench.address).await.expect("connected");
     let head = format!(
-        "POST /logout HTTP/1.1\r\nhost: {0}\r\norigin: http://{0}\r\ncookie: {cookie}\r\n\
+        "POST {below}/logout HTTP/1.1\r\nhost: {0}\r\norigin: http://{0}\r\ncookie: {cookie}\r\n\
          content-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\n\r\ncsrf=",
         bench.address
     );
@@ -841,8 +842,10 @@ async fn both_addresses_of_localhost_are_the_consoles_or_it_knows_better() {
         return;
     };
     assert!(own.has_localhost);
-    let head =
-        format!("GET / HTTP/1.1\r\nhost: {other}\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n");
+    let below = bench.path_of(&cookie).expect("a session");
+    let head = format!(
+        "GET {below}/ HTTP/1.1\r\nhost: {other}\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await.expect("written");
     let said = last_words(&mut stream).await;
     assert!(said.contains("alice@example.com"), "{said}");
@@ -860,8 +863,9 @@ async fn both_addresses_of_localhost_are_the_consoles_or_it_knows_better() {
 async fn connections_with_a_session_are_bounded_and_stay() {
     let bench = Bench::open().await;
     let cookie = bench.sign_in().await;
+    let below = bench.path_of(&cookie).expect("a session");
     let request = format!(
-        "HEAD /nothing HTTP/1.1\r\nhost: {}\r\ncookie: {cookie}\r\n\r\n",
+        "HEAD {below}/nothing HTTP/1.1\r\nhost: {}\r\ncookie: {cookie}\r\n\r\n",
         bench.address
     );
     let ask = async |stream: &mut TcpStream| {
