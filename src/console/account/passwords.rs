@@ -334,6 +334,11 @@ async fn add(
     Form(new): Form<New>,
 ) -> Result<Response, Fault> {
     let account = find(&console.now(), &address)?;
+    if new.kind != "set" && !new.password.expose_secret().is_empty() {
+        let words = "A password was typed, and another one asked for, so none was added. Choose \"the one that I type below\", or leave \
+                     that field empty.";
+        return Ok(back(&session, Flash::fault(words), &account).into_response());
+    }
     if new.kind == "generate" {
         return make(console, session, account, new).await;
     }
@@ -400,7 +405,8 @@ async fn make(
 
 fn back(session: &Session, flash: Flash, account: &Account) -> Redirect {
     session.flash(flash);
-    Redirect::to(&path_of(&account.address, "#passwords"))
+    // What happened stands at the top, and must not be scrolled away from.
+    Redirect::to(&path_of(&account.address, ""))
 }
 
 /// The only page that ever shows a password.

@@ -401,6 +401,10 @@ async fn a_password_that_is_made_up_is_shown_once_and_is_the_right_one() {
     let person = Person::at(&bench).await;
     let path = format!("{ALICES}/passwords");
     let fields = [("name", "scanner"), ("kind", "generate")];
+    // Whoever typed one wanted that one.
+    let typed = [fields[0], fields[1], ("password", "typed-by-hand")];
+    let (_, refused) = person.follow(&path, &typed).await;
+    assert!(refused.contains("so none was added"), "{refused}");
     let shown = person.post(&path, &fields).await;
     assert_eq!(shown.status, StatusCode::OK);
     assert_eq!(shown.header(CACHE_CONTROL), "no-store");
