@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::client::PASSWORD;
 use super::upstream::Upstream;
 
@@ -31,8 +33,9 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Both fail only if the child has already ended.
-        let _ = self.child.kill();
+        // Politely: a master that is killed leaves its workers behind, and they hold our standard output open. Both fail only if the
+        // child has already ended.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }
@@ -70,6 +73,8 @@ listen = "127.0.0.1:0"
 address = "bench@example.test"
 provider = "bench"
 password-hash = ["{hash}"]
+[console]
+listen = "off"
 [limits]
 before-login = 2048
 before-login-per-source = 2048
