@@ -256,18 +256,18 @@ fn dotted(message: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
 
     /// What a server has to say, all at once; what it heard in return.
-    async fn hearing<T>(
-        said: &[u8],
+    pub(crate) async fn hearing<T>(
+        said: impl AsRef<[u8]>,
         talk: impl AsyncFnOnce(&mut Talk<tokio::io::DuplexStream>) -> T,
     ) -> (T, String) {
-        let (near, mut far) = duplex(4096);
-        far.write_all(said).await.expect("room");
+        let (near, mut far) = duplex(64 * 1024);
+        far.write_all(said.as_ref()).await.expect("room");
         let mut near = Talk::new(near);
         let result = talk(&mut near).await;
         drop(near);

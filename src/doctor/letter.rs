@@ -111,8 +111,7 @@ impl Letter {
         let Some(message) = MessageParser::default().parse(received) else {
             return Kin::Stranger;
         };
-        let from = message.from().and_then(|from| from.first());
-        let from = from.and_then(|from| from.address()).unwrap_or_default();
+        let from = writer(&message);
         let has_id = message
             .message_id()
             .is_some_and(|id| id.eq_ignore_ascii_case(&self.id));
@@ -199,11 +198,15 @@ impl Return {
 
 /// Whether a message with this header may be a bounce, of whatever message.
 pub(super) fn may_be_bounce(head: &[u8]) -> bool {
-    MessageParser::default().parse(head).is_some_and(|message| {
-        let from = message.from().and_then(|from| from.first());
-        let from = from.and_then(|from| from.address()).unwrap_or_default();
-        is_report(&message, from)
-    })
+    MessageParser::default()
+        .parse(head)
+        .is_some_and(|message| is_report(&message, writer(&message)))
+}
+
+/// The address of who wrote it; empty if there is none.
+fn writer<'m>(message: &'m Message<'_>) -> &'m str {
+    let from = message.from().and_then(|from| from.first());
+    from.and_then(|from| from.address()).unwrap_or_default()
 }
 
 /// Whether a message reports what became of another (RFC 3464), in one of the forms that servers give it.

@@ -159,15 +159,23 @@ impl DeviceAnswer {
     }
 }
 
+/// What a provider says of its own trouble (RFC 6749 §4.1.2.1); every other word ends the sign-in.
+const TROUBLE: [&str; 2] = ["temporarily_unavailable", "server_error"];
+
 /// How long to wait before the next question after this answer; `None` if there is nothing to wait for.
 fn next_interval(interval: Duration, error: &OAuthError) -> Option<Duration> {
     match error {
         OAuthError::Refused(answer) if answer.error == "authorization_pending" => Some(interval),
         OAuthError::Refused(answer) if answer.error == "slow_down" => Some(interval + INTERVAL),
-        // Trouble on the way: more seldom, not never (RFC 8628 §3.5).
-        _ if error.class() == Class::Retry => {
-            Some((interval * 2).max(error.retry_after().unwrap_or_default()))
+        // Trouble on the way: more seldom, not never (RFC 8628 §3.5). An answer that cannot be read may have spent the code.
+        OAuthError::Http(_) if error.class() == Class::Retry => Some(more_seldom(interval, error)),
+        OAuthError::Refused(answer) if TROUBLE.contains(&answer.error.as_str()) => {
+            Some(more_seldom(interval, error))
         }
         _ => None,
     }
+}
+
+fn more_seldom(interval: Duration, error: &OAuthError) -> Duration {
+    (interval * 2).max(error.retry_after().unwrap_or_default())
 }

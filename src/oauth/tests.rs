@@ -144,7 +144,7 @@ async fn a_host_that_takes_no_connection_has_seen_no_request() {
     let address = address.expect("an address");
     let mut queued = Vec::new();
     while let Ok(connected) =
-        tokio::time::timeout(LIMIT / 5, tokio::net::TcpStream::connect(address)).await
+        tokio::time::timeout(2 * LIMIT, tokio::net::TcpStream::connect(address)).await
     {
         queued.push(connected.expect("a place in the queue"));
     }

@@ -65,7 +65,7 @@ pub enum What {
         /// What to do; may be empty.
         remedy: String,
     },
-    /// People were told something.
+    /// Something that people should hear.
     Notice(Notice),
     /// The configuration was taken up anew, or not.
     Reload {
@@ -184,7 +184,7 @@ impl Recent {
         self.tell(Some(account), what);
     }
 
-    /// People were told. What ends need not be a mailbox, so only troubles are kept with their account.
+    /// Something that people should hear. What ends need not be a mailbox, so only troubles are kept with their account.
     pub fn notice(&self, notice: &Notice) {
         let account = (notice.event != Event::Ending).then_some(notice.subject.as_str());
         self.tell(account, What::Notice(notice.clone()));
@@ -197,9 +197,16 @@ impl Recent {
 
     /// A session carried mail.
     pub fn carried(&self, account: &str, traffic: Traffic) {
+        let now = Timestamp::now();
         let mut memory = self.memory();
+        if !memory.carried.contains_key(account) {
+            // Mailboxes of whole domains come and go; those of which nothing would be shown make room.
+            memory
+                .carried
+                .retain(|_, hours| hour(now) - hours.last < HOURS as i64);
+        }
         let hours = memory.carried.entry(account.to_owned()).or_default();
-        hours.add(Timestamp::now(), traffic);
+        hours.add(now, traffic);
     }
 
     /// Everything that is kept, the newest first.
@@ -226,11 +233,6 @@ impl Recent {
         let memory = self.memory();
         let hours = memory.carried.get(account);
         hours.map_or([(0, 0); HOURS], |hours| hours.until(now))
-    }
-
-    /// How much was ever told: it changes when something happens.
-    pub fn count(&self) -> u64 {
-        self.memory().told
     }
 
     fn matching(&self, fits: impl Fn(&Happened) -> bool) -> Vec<Happened> {

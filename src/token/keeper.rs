@@ -249,6 +249,15 @@ impl Tokens {
         Ok(registration)
     }
 
+    /// The brake of a registration that was used already. It only looks: making one reads the system's CA certificates.
+    fn brake_of(&self, provider: &Provider) -> Option<Brake> {
+        let bond = Bond::of(provider);
+        let registrations = lock(&self.inner.registrations);
+        let mut registrations = registrations.iter();
+        let known = registrations.find(|known| Bond::of(known.oauth.provider()) == bond);
+        known.map(|known| known.brake())
+    }
+
     fn note_use(&self, slot: &Slot) {
         let now = self.now();
         let mut entry = slot.entry();
@@ -328,8 +337,8 @@ impl Tokens {
     pub fn status(&self, account: &Arc<Account>) -> super::AccountStatus {
         let (slot, now) = (self.slot(account), self.now());
         let trouble = self.notice(&slot).err();
-        let brake = self.registration(&account.provider).ok();
-        let brake = brake.and_then(|registration| registration.brake().as_life());
+        let brake = self.brake_of(&account.provider);
+        let brake = brake.and_then(|brake| brake.as_life());
         let entry = slot.entry();
         let held_back = brake.filter(|_| entry.waits_for_its_turn(now));
         let life = held_back.as_ref().unwrap_or(&entry.life);

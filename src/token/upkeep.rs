@@ -22,8 +22,8 @@ const REST: Duration = Duration::from_secs(5);
 
 impl Tokens {
     /// Takes up the accounts of `roster`, which comes into force, at once; then renews their tokens until `stop`, and sleeps between two
-    /// renewals. A mailbox of a template that gets its first password is looked after within minutes; its logins need no upkeep. What is under way at the end goes on: see [`Tokens::settle`]. There may be one upkeep at a
-    /// time: after a reload, stop the former first.
+    /// renewals. A mailbox of a template that gets its first password is looked after within minutes; its logins need no upkeep. What is
+    /// under way at the end goes on: see [`Tokens::settle`]. There may be one upkeep at a time: after a reload, stop the former first.
     pub fn upkeep(
         self,
         roster: Roster,

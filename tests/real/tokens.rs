@@ -127,7 +127,7 @@ fn logins_go_on_without_the_token_endpoint_while_the_token_lives() {
 fn an_outage_as_long_as_the_token_lives_fails_no_login_before_its_end() {
     let account = &lab().mailbox("long-outage");
     let mut wicket = Plan::new().account(account).lay_out();
-    lab().access_tokens_live(account, 20);
+    lab().access_tokens_live(account, 60);
     wicket.authorize(account);
     // The lab counts whole seconds, and may be through with it one earlier.
     let ends = wicket.token_ends(account).expect("a token") - Duration::from_secs(1);
@@ -141,10 +141,10 @@ fn an_outage_as_long_as_the_token_lives_fails_no_login_before_its_end() {
             break;
         }
         assert!(is_success(&answer), "{answer}");
-        logins += 1;
+        logins += u32::from(met);
         met |= wicket.state(account) == "retrying";
     }
-    assert!(met && logins > 3, "{logins} logins");
+    assert!(logins > 0, "the upkeep never met the outage");
     lab().wait_for_expiry(account);
     let answer = wicket.login("imap", account, PASSWORD);
     assert!(is_temporary(&answer), "{answer}");

@@ -208,7 +208,7 @@ fn junk_folder(line: &str) -> Option<Folder> {
 mod tests {
     use super::*;
     use crate::doctor::letter::tests::{bounce, letter};
-    use crate::doctor::parcel::tests::hearing;
+    use crate::talk::tests::hearing;
 
     fn inbox() -> Folder {
         Folder {

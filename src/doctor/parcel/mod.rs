@@ -1,7 +1,8 @@
 //! A message from the account to itself: sent by SMTP, found by IMAP, else by POP3, compared, and removed.
 //!
-//! Removed is only what was sent, known by its id or by subject and sender together: by IMAP with UID EXPUNGE (RFC 4315), by POP3 with DELE in the session that found it. A server that
-//! can only expunge a whole folder keeps the message, because the folder may hold others that somebody marked and still wants.
+//! Removed is only what was sent, known by its id or by subject and sender together: by IMAP with UID EXPUNGE (RFC 4315), by POP3 with
+//! DELE in the session that found it. A server that can only expunge a whole folder keeps the message, because the folder may hold
+//! others that somebody marked and still wants.
 
 mod imap;
 mod pop3;
@@ -334,24 +335,6 @@ fn compared(back: &Return) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-
-    use crate::talk::Talk;
-
-    /// What a server has to say, all at once; what it heard in return.
-    pub(super) async fn hearing<T>(
-        said: String,
-        talk: impl AsyncFnOnce(&mut Talk<DuplexStream>) -> T,
-    ) -> (T, String) {
-        let (near, mut far) = duplex(64 * 1024);
-        far.write_all(said.as_bytes()).await.expect("room");
-        let mut near = Talk::new(near);
-        let result = talk(&mut near).await;
-        drop(near);
-        let mut heard = String::new();
-        far.read_to_string(&mut heard).await.expect("text");
-        (result, heard)
-    }
 
     #[test]
     fn a_bounce_is_a_failure_with_its_reason_and_what_it_means() {

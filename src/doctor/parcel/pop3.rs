@@ -100,7 +100,7 @@ where
 mod tests {
     use super::*;
     use crate::doctor::letter::tests::{bounce, letter};
-    use crate::doctor::parcel::tests::hearing;
+    use crate::talk::tests::hearing;
 
     fn lines(message: impl AsRef<str>) -> String {
         format!("+OK\r\n{}\r\n.\r\n", message.as_ref())

@@ -479,6 +479,11 @@ async fn a_device_stops_when_it_is_refused_and_when_the_code_ends() {
         .await
         .expect_err("refused");
     assert_eq!((error.class(), endpoint.hits()), (Class::Consent, 2));
+    let (endpoint, oauth, begun) = device(vec![not_yet("new_word")], CODE).await;
+    let answer = oauth.device_answer(begun.expect("a code")).await;
+    let error = answer.expect_err("no word to wait for");
+    assert!(error.to_string().contains("new_word"), "{error}");
+    assert_eq!(endpoint.hits(), 2);
     let (_, oauth, begun) = device(vec![not_yet("authorization_pending")], CODE).await;
     let start = tokio::time::Instant::now();
     let error = oauth

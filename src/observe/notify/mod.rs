@@ -33,7 +33,7 @@ pub use watch::{Ending, Event, Notice, Sight, Trouble, Watch};
 const LOOK: Duration = Duration::from_secs(2);
 /// The time between two looks, as a multiple of what one takes: with very many accounts it is not done all the time. Within bounds.
 const LOOK_SHARE: u32 = 20;
-const LOOK_AT_LAST: Duration = Duration::from_secs(10);
+const LOOK_AT_LAST: Duration = Duration::from_secs(4);
 /// How often files are read to see when they end, which is a matter of days.
 const READ_AGAIN: Duration = Duration::from_secs(60);
 /// How long after a delivery that failed it is tried again.

@@ -363,6 +363,7 @@ mod tests {
         // A new secret with another end is another matter.
         assert_eq!(watch.look(at(2), &sight(&[], &end(at(24 * 6)))).len(), 1);
     }
+
     #[test]
     fn an_end_that_moves_by_seconds_is_the_same_and_told_once() {
         let mut watch = Watch::default();
