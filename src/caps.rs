@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Account, MOST_SESSIONS};
+use crate::config::{Account, MOST_SESSIONS, Roster};
 use crate::failure::{Cause, Failure};
 use crate::protocol::Protocol;
 use crate::stage::Stage;
@@ -110,20 +110,16 @@ impl Caps {
     }
 
     /// Takes other numbers up. Nobody who has a place loses it.
-    pub fn adopt(&self, accounts: &[Arc<Account>]) {
-        let by_address: HashMap<_, _> = accounts
-            .iter()
-            .map(|account| (account.address.as_str(), account))
-            .collect();
+    pub fn adopt(&self, roster: &Roster) {
         self.caps().retain(|(address, protocol), cap| {
-            let account = by_address.get(address.as_str());
-            if let Some(account) = account {
+            let account = roster.by_address(address);
+            if let Some(account) = &account {
                 cap.resize(self.number(account, *protocol));
             }
             account.is_some()
         });
         self.holds()
-            .retain(|(address, _), _| by_address.contains_key(address.as_str()));
+            .retain(|(address, _), _| roster.by_address(address).is_some());
     }
 
     fn cap(&self, account: &Account, protocol: Option<Protocol>) -> Arc<Cap> {
@@ -227,7 +223,7 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::MaxUpstream;
+    use crate::config::{MaxUpstream, Template};
     use crate::password::tests::account;
 
     fn with(smtp: Option<usize>) -> Arc<Account> {
@@ -290,6 +286,10 @@ mod tests {
         enter(&caps, &alice).await.unwrap();
     }
 
+    fn roster(account: &Arc<Account>) -> Roster {
+        Roster::new(vec![Arc::clone(account)], Vec::new())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_reload_changes_the_number_and_takes_nobody_the_place() {
         let caps = Caps::new(None);
@@ -298,22 +298,22 @@ mod tests {
         for _ in 0..3 {
             seats.push(enter(&caps, &free).await.unwrap());
         }
-        caps.adopt(std::slice::from_ref(&two));
+        caps.adopt(&roster(&two));
         assert!(enter(&caps, &two).await.is_err());
         seats.pop();
         assert!(enter(&caps, &two).await.is_err(), "two are there still");
-        caps.adopt(std::slice::from_ref(&three));
+        caps.adopt(&roster(&three));
         seats.push(enter(&caps, &three).await.unwrap());
         assert!(enter(&caps, &three).await.is_err());
-        caps.adopt(std::slice::from_ref(&two));
-        caps.adopt(std::slice::from_ref(&three));
+        caps.adopt(&roster(&two));
+        caps.adopt(&roster(&three));
         assert!(enter(&caps, &three).await.is_err());
         seats.clear();
         for _ in 0..3 {
             seats.push(enter(&caps, &three).await.unwrap());
         }
         assert!(enter(&caps, &three).await.is_err());
-        caps.adopt(&[]);
+        caps.adopt(&Roster::default());
         assert!(caps.caps().is_empty());
     }
 
@@ -324,6 +324,20 @@ mod tests {
         let _pop3 = caps.enter(&alice, Protocol::Pop3).await.unwrap();
         let failure = enter(&caps, &alice).await.unwrap_err();
         assert!(failure.detail.contains("sessions-per-account"), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mailbox_of_a_whole_domain_keeps_its_places_through_a_reload() {
+        let caps = Caps::new(None);
+        let alice = with(Some(1));
+        let _seat = enter(&caps, &alice).await.unwrap();
+        let template = Template {
+            pattern: "*@contoso.com".into(),
+            provider: Arc::clone(&alice.provider),
+            max_upstream: alice.max_upstream,
+        };
+        caps.adopt(&Roster::new(Vec::new(), vec![Arc::new(template)]));
+        assert!(enter(&caps, &alice).await.is_err(), "the place is taken");
     }
 
     #[tokio::test(start_paused = true)]
@@ -359,7 +373,7 @@ mod tests {
         tokio::time::advance(LONGEST_HOLD).await;
         enter(&caps, &alice).await.unwrap();
         caps.hold(&alice, Protocol::Smtp, Duration::MAX);
-        caps.adopt(&[]);
+        caps.adopt(&Roster::default());
         assert!(caps.holds().is_empty());
     }
 }

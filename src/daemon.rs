@@ -456,8 +456,7 @@ impl Daemon {
             done,
             ..
         } = &self.house;
-        // Nobody's places and tokens are lost because only a template covers them.
-        self.caps.adopt(&tokens.mailboxes(&config.roster));
+        self.caps.adopt(&config.roster);
         self.tasks
             .spawn(passwords.uses().clone().keep(done.clone()));
         self.tasks
@@ -525,7 +524,7 @@ impl House {
         let vault = Vault::open(&config.state_dir, &config.vault_key)?;
         // What is known of tokens lives on with the vault they are kept in: a rotated one that could not be written yet, and what
         // the provider said about asking again.
-        let same_vault = former.filter(|former| former.keeps_in(&config));
+        let same_vault = former.filter(|former| former.keeps_in(&vault, &config));
         let tokens = same_vault.map_or_else(
             || Tokens::telling(vault.clone(), config.timeouts.token, recent.clone()),
             |former| former.tokens.clone(),
@@ -571,7 +570,6 @@ impl House {
             config: Arc::clone(&self.config),
             vault: self.vault.clone(),
             tokens: self.tokens.clone(),
-            passwords: Arc::clone(&self.passwords),
             sources,
         }
     }
@@ -580,16 +578,9 @@ impl House {
         self.config.listeners.iter().zip(&self.terms)
     }
 
-    /// Whether `config` keeps its records in the same vault, and asks token endpoints in the same way.
-    fn keeps_in(&self, config: &Config) -> bool {
-        let place = |config: &Config| {
-            (
-                config.state_dir.clone(),
-                format!("{:?}", config.vault_key),
-                config.timeouts.token,
-            )
-        };
-        place(&self.config) == place(config)
+    /// Whether records are kept in this vault, sealed with the same key, and `config` asks token endpoints in the same way.
+    fn keeps_in(&self, vault: &Vault, config: &Config) -> bool {
+        self.vault.is_same_as(vault) && self.config.timeouts.token == config.timeouts.token
     }
 
     fn dialler(&self, listener: &Listener) -> Result<Dialler, StartError> {

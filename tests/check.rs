@@ -941,6 +941,11 @@ fn a_certificate_that_ends_or_is_no_pair_with_its_key_is_warned_of() {
     );
     let words = warned(&place);
     assert!(words.contains("cannot be used together"), "{words}");
+    let console = "[console]\nlisten = '0.0.0.0:8047'\nallow-from = '10.0.0.1'\n\
+                   certificate = { file = 'absent.pem', key = { file = 'absent.key' } }";
+    let place = Place::with(&listening(console));
+    let words = warned(&place);
+    assert!(words.contains("absent.pem"), "{words}");
 }
 
 #[test]

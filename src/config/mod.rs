@@ -1,6 +1,7 @@
 //! The configuration, checked: what the rest of the program works with.
 //!
-//! The file belongs to its human. This module and its children read it; only `account add` and its like write to it, on request.
+//! The file belongs to its human. This module and its children read it; only commands and pages that say so write to it (`change`,
+//! `edit`), on request.
 
 mod certificate;
 pub mod change;
@@ -8,6 +9,8 @@ mod check;
 mod credential;
 pub mod edit;
 pub mod egress;
+pub(crate) mod line;
+mod load;
 mod mask;
 pub mod preset;
 mod problem;
@@ -22,27 +25,25 @@ mod surroundings;
 mod warning;
 
 use std::fmt;
-use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use toml::de::DeTable;
 use url::Url;
 
 pub use self::certificate::{CertificateError, ClientCertificate, KeyPair, SigningAlgorithm};
 pub use self::check::{LEVEL_HINT, MOST_SESSIONS, is_log_level, webhook_fault};
 pub use self::egress::Egress;
+pub use self::load::{LoadError, read_text};
 pub use self::preset::Preset;
 pub use self::preset::guess::{Guess, guess, guess_by_mx};
 pub use self::problem::{Problem, Problems};
 pub use self::program::{Hidden, Program};
-pub use self::roster::{Roster, Template, WHOLE_DOMAIN};
-pub use self::secret::SecretError;
+pub use self::roster::{NoSuchAccount, Roster, Template, WHOLE_DOMAIN};
+pub use self::secret::{SecretError, SecretSource};
 pub use self::senders::Senders;
 pub use self::service_account::{ServiceAccount, ServiceAccountError};
 pub use self::surroundings::{NotFound, Surroundings, find};
@@ -52,9 +53,6 @@ use crate::protocol::Protocol;
 pub(crate) use self::certificate::signing_key;
 #[cfg(test)]
 pub(crate) use self::certificate::tests as testing;
-
-/// Octets of a configuration file: tens of thousands of accounts. More is not a configuration.
-const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// The console's address: loopback, on a port that no mail program looks for.
 const DEFAULT_CONSOLE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8047);
@@ -100,157 +98,6 @@ pub struct Config {
     pub notify: Notify,
     /// What it was read in: whoever checks a change of the file does so in the same.
     pub around: Surroundings,
-}
-
-impl Config {
-    /// Reads and checks a file, in the environment of this process.
-    ///
-    /// # Errors
-    /// If it cannot be read, and with everything that is wrong in it.
-    pub fn load(path: &Path) -> Result<Self, LoadError> {
-        Self::load_in(path, &Surroundings::of_process())
-    }
-
-    /// The same in other surroundings, such as with a `--state-dir` from the command line.
-    ///
-    /// # Errors
-    /// See [`Config::load`].
-    pub fn load_in(path: &Path, around: &Surroundings) -> Result<Self, LoadError> {
-        Ok(Self::parse_in(&read_text(path)?, path, around)?)
-    }
-
-    /// Checks a text, in the environment of this process; `path` is for messages, and for the relative paths in it.
-    ///
-    /// # Errors
-    /// With everything that is wrong.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, Problems> {
-        Self::parse_in(text, path, &Surroundings::of_process())
-    }
-
-    /// The same in other surroundings.
-    ///
-    /// # Errors
-    /// See [`Config::parse`].
-    pub fn parse_in(text: &str, path: &Path, around: &Surroundings) -> Result<Self, Problems> {
-        let (document, errors) = DeTable::parse_recoverable(text);
-        let problems =
-            |list, broken| Problems::new(path, mask::mask(text, document.get_ref(), broken), list);
-        if !errors.is_empty() {
-            // What follows from a syntax error is not worth telling: the rest is checked once the file can be read.
-            let list = errors.iter().map(syntax_problem).collect();
-            return Err(problems(list, true));
-        }
-        check::check(sift::sift(&document), path, around).map_err(|list| problems(list, false))
-    }
-}
-
-fn syntax_problem(error: &toml::de::Error) -> Problem {
-    match error.span() {
-        Some(span) => Problem::at(span, error.message()),
-        None => Problem::of_file(error.message()),
-    }
-}
-
-/// The text of a configuration file.
-///
-/// # Errors
-/// If it cannot be read, is far too long, or is not UTF-8.
-pub fn read_text(path: &Path) -> Result<String, LoadError> {
-    let fail = |source| LoadError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = std::fs::File::open(path).map_err(fail)?;
-    let mut octets = Vec::new();
-    file.take(MAX_FILE + 1)
-        .read_to_end(&mut octets)
-        .map_err(fail)?;
-    if octets.len() as u64 > MAX_FILE {
-        return Err(LoadError::TooLong {
-            path: path.to_owned(),
-        });
-    }
-    String::from_utf8(octets).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        LoadError::NotText {
-            path: path.to_owned(),
-            line: before.iter().filter(|&&octet| octet == b'\n').count() + 1,
-        }
-    })
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The file is longer than any configuration.
-    #[error("{} is longer than {} MiB; it is no configuration", path.display(), MAX_FILE >> 20)]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is not UTF-8.
-    #[error("{}:{line}: this line is not UTF-8 text; save the file as UTF-8", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// The first line that is not.
-        line: usize,
-    },
-    /// Something in it is wrong.
-    #[error(transparent)]
-    Invalid(#[from] Problems),
-}
-
-impl Config {
-    /// The account of a mailbox; ASCII case is ignored. One that only a template covers is there whether it is in use or not.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub fn account(&self, address: &str) -> Result<Arc<Account>, NoSuchAccount> {
-        let found = self.roster.by_address(address);
-        found.ok_or_else(|| match self.roster.template(address) {
-            Some(template) => NoSuchAccount::WholeDomain(template.domain().to_owned()),
-            None => NoSuchAccount::Unknown {
-                wanted: address.to_owned(),
-                known: self.names().take(NAMED).collect::<Vec<_>>().join(", "),
-            },
-        })
-    }
-
-    /// How accounts and templates are called in the file.
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let accounts = self.roster.accounts().iter();
-        let templates = self.roster.templates().iter();
-        let accounts = accounts.map(|account| account.address.as_str());
-        accounts.chain(templates.map(|template| template.pattern.as_str()))
-    }
-}
-
-/// Accounts that are named to somebody who looked for another.
-const NAMED: usize = 10;
-
-/// The configuration has no such account.
-#[derive(Debug, thiserror::Error)]
-pub enum NoSuchAccount {
-    /// Neither a table nor a template.
-    #[error("the configuration has no account {wanted:?}; it has: {known}")]
-    Unknown {
-        /// What somebody looked for.
-        wanted: String,
-        /// Some that there are.
-        known: String,
-    },
-    /// A template, which is no account.
-    #[error("*@{0} stands for every mailbox of the domain; name one of them, as in NAME@{0}")]
-    WholeDomain(String),
 }
 
 /// The web console.
@@ -630,21 +477,6 @@ impl Identity {
     }
 }
 
-/// Where a secret comes from; it is read when it is needed, so that a renewed file is seen.
-#[derive(Clone)]
-pub enum SecretSource {
-    /// Written in the configuration itself.
-    Inline(SecretString),
-    /// The first line of a file.
-    File(PathBuf),
-    /// An environment variable.
-    Env(String),
-    /// A systemd credential (`$CREDENTIALS_DIRECTORY/NAME`).
-    Credential(String),
-    /// The first line that a command prints; no shell is involved.
-    Command(Program),
-}
-
 /// How long each stage may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -732,17 +564,4 @@ pub struct Log {
     pub level: String,
     /// One JSON object per line instead of text.
     pub json: bool,
-}
-
-impl fmt::Debug for SecretSource {
-    /// Names the source; never prints a secret, nor a command's arguments, which may hold one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inline(_) => f.write_str("Inline"),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
-            Self::Credential(name) => f.debug_tuple("Credential").field(name).finish(),
-            Self::Command(_) => f.write_str("Command"),
-        }
-    }
 }

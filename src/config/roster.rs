@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Account, Identity, MaxUpstream, Provider};
+use super::{Account, Config, Identity, MaxUpstream, Provider};
 
 /// What the address of a template begins with.
 pub const WHOLE_DOMAIN: &str = "*@";
@@ -184,6 +184,50 @@ impl Account {
         let mut known = delegate.into_iter().chain(&self.logins);
         known.any(|known| known.eq_ignore_ascii_case(person))
     }
+}
+
+impl Config {
+    /// The account of a mailbox; ASCII case is ignored. One that only a template covers is there whether it is in use or not.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn account(&self, address: &str) -> Result<Arc<Account>, NoSuchAccount> {
+        let found = self.roster.by_address(address);
+        found.ok_or_else(|| match self.roster.template(address) {
+            Some(template) => NoSuchAccount::WholeDomain(template.domain().to_owned()),
+            None => NoSuchAccount::Unknown {
+                wanted: address.to_owned(),
+                known: self.names().take(NAMED).collect::<Vec<_>>().join(", "),
+            },
+        })
+    }
+
+    /// How accounts and templates are called in the file.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let accounts = self.roster.accounts().iter();
+        let templates = self.roster.templates().iter();
+        let accounts = accounts.map(|account| account.address.as_str());
+        accounts.chain(templates.map(|template| template.pattern.as_str()))
+    }
+}
+
+/// Accounts that are named to somebody who looked for another.
+const NAMED: usize = 10;
+
+/// The configuration has no such account.
+#[derive(Debug, thiserror::Error)]
+pub enum NoSuchAccount {
+    /// Neither a table nor a template.
+    #[error("the configuration has no account {wanted:?}; it has: {known}")]
+    Unknown {
+        /// What somebody looked for.
+        wanted: String,
+        /// Some that there are.
+        known: String,
+    },
+    /// A template, which is no account.
+    #[error("*@{0} stands for every mailbox of the domain; name one of them, as in NAME@{0}")]
+    WholeDomain(String),
 }
 
 #[cfg(test)]

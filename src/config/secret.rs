@@ -1,5 +1,6 @@
-//! Reads a secret from where the configuration says it is.
+//! Where secrets come from, and how they are read from there.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::{Program, SecretSource};
+use super::Program;
 
 /// How long a command may take: long enough for a vault on the network, short enough for a login that waits for it.
 const COMMAND_TIME: Duration = Duration::from_secs(10);
@@ -21,6 +22,34 @@ const MAX_LEN: u64 = 64 * 1024;
 
 /// How often a command is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(10);
+
+/// Where a secret comes from; it is read when it is needed, so that a renewed file is seen.
+#[derive(Clone)]
+pub enum SecretSource {
+    /// Written in the configuration itself.
+    Inline(SecretString),
+    /// The first line of a file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// A systemd credential (`$CREDENTIALS_DIRECTORY/NAME`).
+    Credential(String),
+    /// The first line that a command prints; no shell is involved.
+    Command(Program),
+}
+
+impl fmt::Debug for SecretSource {
+    /// Names the source; never prints a secret, nor a command's arguments, which may hold one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline(_) => f.write_str("Inline"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
+            Self::Credential(name) => f.debug_tuple("Credential").field(name).finish(),
+            Self::Command(_) => f.write_str("Command"),
+        }
+    }
+}
 
 /// Why a secret could not be read. No variant holds any of it.
 #[derive(Debug, thiserror::Error)]

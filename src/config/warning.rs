@@ -37,13 +37,15 @@ pub fn warnings(config: &Config, today: Date) -> Vec<String> {
         warnings.extend(turned_away(listener));
         warnings.extend(proxy_without_login(listener));
     }
-    let mut files: Vec<&CertificateFiles> = Vec::new();
-    for listener in &config.listeners {
-        files.extend(listener.certificate.as_ref());
-    }
-    files.dedup();
-    for files in files {
-        warnings.extend(of_certificate(files, today));
+    let of_listeners = config.listeners.iter().map(|it| it.certificate.as_ref());
+    let console = config.console.as_ref().and_then(|it| it.remote.as_ref());
+    let of_console = console.and_then(|remote| remote.certificate.as_ref());
+    let mut looked_at: Vec<&CertificateFiles> = Vec::new();
+    for files in of_listeners.chain([of_console]).flatten() {
+        if !looked_at.contains(&files) {
+            looked_at.push(files);
+            warnings.extend(of_certificate(files, today));
+        }
     }
     warnings
 }
@@ -219,7 +221,7 @@ fn proxy_without_login(listener: &Listener) -> Option<String> {
 fn of_certificate(files: &CertificateFiles, today: Date) -> Vec<String> {
     let mut warnings = Vec::new();
     match tls::own::load(files, &tls::provider()) {
-        Err(error) => warnings.push(format!("the certificate of a listener: {error}")),
+        Err(error) => warnings.push(format!("a certificate cannot be shown: {error}")),
         Ok(content) => warnings.extend(content.ends.and_then(|ends| {
             let end = ends.to_zoned(jiff::tz::TimeZone::UTC).date();
             let days = today.until(end).ok()?.get_days();

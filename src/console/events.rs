@@ -89,19 +89,9 @@ fn list(console: &Console, account: &str) -> Markup {
 /// Events as a table, the newest first.
 pub fn table(happened: &[Happened], now: Timestamp) -> Markup {
     html! {
-        table.cards role="table" {
-            caption { "The newest first; a restart forgets them, the log does not" }
-            thead role="rowgroup" {
-                tr role="row" {
-                    @for title in ["When", "What", "Account", "More"] {
-                        th scope="col" role="columnheader" { (title) }
-                    }
-                }
-            }
-            tbody role="rowgroup" {
+        (page::table("The newest first; a restart forgets them, the log does not", &["When", "What", "Account", "More"], &html! {
                 @for event in happened { (row(event, now)) }
-            }
-        }
+            }))
     }
 }
 

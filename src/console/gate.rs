@@ -54,7 +54,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub struct Door {
     hosts: Vec<String>,
     scheme: &'static str,
-    /// Browsers keep cookies by host whatever the port, so each port has a name of its own.
+    /// The port in it is for people; sessions are kept apart by their paths.
     cookie: String,
 }
 

@@ -2,17 +2,17 @@
 //!
 //! * [`Console`] is what handlers get as their state: the configuration in force and what goes with it ([`Console::now`]), what has
 //!   happened lately, and the wish to reload.
-//! * `server` binds, serves with limits, and stops; `guest` is who is at a connection, and for how long. `gate` is in front of every page: Host, Origin, session, CSRF. A handler behind it
-//!   gets a [`gate::Session`], and what was posted only as a [`gate::Form`], which exists only after every check.
+//! * `server` binds, serves with limits, and stops; `guest` is who is at a connection, and for how long.
+//! * `gate` is in front of every page: Host, Origin, session, CSRF. A handler behind it gets a [`gate::Session`], and what was posted
+//!   only as a [`gate::Form`], which exists only after every check.
 //! * `prefix` is the secret path that each session has its pages below; handlers and pages write their addresses without it.
 //! * `sessions` knows links and sessions, without clock or HTTP.
 //! * `page` has the frame of every page: navigation, forms, messages, errors. `assets` are its style and script. `live` keeps
 //!   what is shown up to date.
 //! * Every page is a file of its own with a `routes()`, merged in `pages` below and, if it is to be found, named in `page::NAVIGATION`.
+//! * An account is added in `add`, authorised in `sign_in`, and has its page in `account`. `edits` changes providers and listeners.
 //!
-//! * An account is added in `add`, authorised in `sign_in`, and has its page in `account`.
-//!
-//! A page never shows a secret; there is no handler that reads one from the vault or the configuration. One shows what was just made up.
+//! A page never shows a secret: what stands in the file is masked (`config::edit`). One shows what was just made up.
 
 mod account;
 mod add;
@@ -41,7 +41,6 @@ use url::Url;
 
 use crate::config::Config;
 use crate::observe::Recent;
-use crate::password::Passwords;
 use crate::status::Sources;
 use crate::token::Tokens;
 use crate::vault::Vault;
@@ -57,8 +56,6 @@ pub struct InForce {
     pub vault: Vault,
     /// The access tokens.
     pub tokens: Tokens,
-    /// The check of local passwords.
-    pub passwords: Arc<Passwords>,
     /// What `status` tells.
     pub sources: Arc<Sources>,
 }
@@ -86,6 +83,8 @@ pub struct Console {
     tests: account::test::Tests,
     /// Passwords that were just made up.
     made: account::made::Made,
+    /// Changes of the configuration that are looked at, or can be taken back.
+    drafts: edits::Drafts,
     /// Places for pages that are kept up to date.
     streams: Arc<Semaphore>,
     /// Set when mailwicket stops.
@@ -109,6 +108,7 @@ impl Console {
             sign_ins: sign_in::Ongoing::default(),
             tests: account::test::Tests::default(),
             made: account::made::Made::default(),
+            drafts: edits::Drafts::default(),
             streams: Arc::new(Semaphore::new(live::MOST_STREAMS)),
             stop,
         }

@@ -132,19 +132,9 @@ fn accounts(seen: &Seen) -> Markup {
     html! {
         section #accounts aria-labelledby="accounts-title" {
             h2 #accounts-title { "Accounts" }
-            table.cards role="table" {
-                caption { "Every mailbox, those that need somebody first" }
-                thead role="rowgroup" {
-                    tr role="row" {
-                        @for title in ["Account", "State", "Token", "Last login", "Sessions", "Mail, last 24 h"] {
-                            th scope="col" role="columnheader" { (title) }
-                        }
-                    }
-                }
-                tbody role="rowgroup" {
+            (page::table("Every mailbox, those that need somebody first", &["Account", "State", "Token", "Last login", "Sessions", "Mail, last 24 h"], &html! {
                     @for line in seen.status.accounts.iter().take(MOST) { (account(line, seen)) }
-                }
-            }
+                }))
             @if seen.status.accounts.len() > MOST {
                 p.note { (seen.status.accounts.len() - MOST) " more are not shown; mailwicket status has them all." }
             }
@@ -258,19 +248,9 @@ fn listeners(seen: &Seen) -> Markup {
     html! {
         section #listeners aria-labelledby="listeners-title" {
             h2 #listeners-title { "Listeners" }
-            table.cards role="table" {
-                caption { "Where mail programs log in; octets are those of sessions that have ended" }
-                thead role="rowgroup" {
-                    tr role="row" {
-                        @for title in ["Listener", "Provider", "TLS", "Sessions", "Logins", "Refused", "Mail"] {
-                            th scope="col" role="columnheader" { (title) }
-                        }
-                    }
-                }
-                tbody role="rowgroup" {
+            (page::table("Where mail programs log in; octets are those of sessions that have ended", &["Listener", "Provider", "TLS", "Sessions", "Logins", "Refused", "Mail"], &html! {
                     @for line in &seen.status.listeners { (listener(line)) }
-                }
-            }
+                }))
         }
     }
 }

@@ -337,6 +337,19 @@ impl<'a> Field<'a> {
     }
 }
 
+/// A table that becomes a list of cards where there is no room. The roles stand there because such styles take them away.
+pub fn table(caption: &str, titles: &[&str], rows: &Markup) -> Markup {
+    html! {
+        table.cards role="table" {
+            caption { (caption) }
+            thead role="rowgroup" {
+                tr role="row" { @for title in titles { th scope="col" role="columnheader" { (title) } } }
+            }
+            tbody role="rowgroup" { (rows) }
+        }
+    }
+}
+
 /// A form that posts to `path`; its last line is the button.
 pub fn form(session: &Session, path: &str, fields: &Markup, button: &str) -> Markup {
     html! {

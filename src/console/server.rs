@@ -184,7 +184,7 @@ async fn shut_out(mut entrance: watch::Receiver<Entrance>, source: IpAddr) {
 
 /// Everything that can be asked for, with the gate in front.
 fn router(console: Arc<Console>) -> Router {
-    // The path of the session goes before a page is looked for, so the gate has no routes of its own.
+    // The path of the session goes before a page is looked for, so what is behind the gate is a router of its own.
     let inside = Router::new()
         .fallback_service(pages().with_state(Arc::clone(&console)))
         .layer(from_fn_with_state(Arc::clone(&console), gate::enter));

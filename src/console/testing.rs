@@ -11,7 +11,6 @@ use super::reload::{self, Wishes};
 use super::{Console, InForce};
 use crate::config::{Config, Listener, Surroundings};
 use crate::observe::{Counters, Recent};
-use crate::password::Passwords;
 use crate::status::Sources;
 use crate::token::Tokens;
 use crate::vault::Vault;
@@ -59,13 +58,10 @@ fn in_force(config: Config, recent: &Recent) -> InForce {
         listeners: config.listeners.iter().flat_map(bound).collect(),
         console_certificate: None,
     };
-    let failures = config.limits.failed_logins_per_minute;
-    let passwords = Passwords::new(&config.roster, vault.clone(), failures);
     InForce {
         config: Arc::new(config),
         vault,
         tokens,
-        passwords: Arc::new(passwords),
         sources: Arc::new(sources),
     }
 }

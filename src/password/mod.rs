@@ -55,6 +55,7 @@ use hash::Cost;
 use remembered::{Mark, Marker};
 use throttle::{Pair, Throttle, Try};
 use uses::Tag;
+use values::now;
 use workers::Workers;
 
 /// Passwords of one account, in the configuration and the vault together: the hashes that one wrong password costs.
@@ -481,12 +482,6 @@ impl Passwords {
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// To the second, as people read it.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 #[cfg(test)]

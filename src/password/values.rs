@@ -75,13 +75,13 @@ pub const PASSWORD_MAX: usize = 1024;
 pub fn typed(octets: &[u8]) -> Result<SecretSlice<u8>, &'static str> {
     match octets {
         [] => Err("the first line is empty"),
-        octets if octets.len() > PASSWORD_MAX => Err("it is longer than 1024 octets"),
+        octets if octets.len() > PASSWORD_MAX => Err("it is longer than 1024 octets"), // PASSWORD_MAX,
         octets
             if octets
                 .iter()
                 .any(|octet| matches!(octet, 0 | b'\r' | b'\n')) =>
         {
-            Err("it holds NUL or CR")
+            Err("it holds NUL or an end of line")
         }
         octets => Ok(octets.to_vec().into()),
     }

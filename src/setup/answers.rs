@@ -1,12 +1,10 @@
 //! What was answered, and the configuration that it makes.
 
-use std::fmt::Write as _;
-
 use secrecy::{ExposeSecret, SecretString};
-use toml_edit::Value;
 use zeroize::Zeroizing;
 
 use super::choice::{Choice, Way};
+use crate::config::line::{key, line, quoted};
 use crate::protocol::Protocol;
 
 /// The answers so far; also what the next round of questions begins with.
@@ -300,20 +298,4 @@ fn server(answer: &str) -> String {
         Some((host, port)) => format!("{{ host = {}, port = {port} }}", quoted(host)),
         None => format!("{{ host = {} }}", quoted(answer)),
     }
-}
-
-fn key(text: &mut String, key: &str, value: &str) {
-    line(
-        text,
-        &Zeroizing::new(format!("{key} = {}", *Zeroizing::new(quoted(value)))),
-    );
-}
-
-fn line(text: &mut String, line: &str) {
-    // Writing into memory cannot fail.
-    let _ = writeln!(text, "{line}");
-}
-
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
 }

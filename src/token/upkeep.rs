@@ -43,7 +43,8 @@ impl Tokens {
         let permits = Arc::new(Semaphore::new(AT_A_TIME));
         let mut work = JoinSet::new();
         let mut rests = Rests::new();
-        let mut look_at = Instant::now();
+        self.look(&accounts);
+        let mut look_at = Instant::now() + self.inner.world.longest_sleep();
         loop {
             if Instant::now() >= look_at {
                 if !roster.templates().is_empty() {

@@ -152,6 +152,11 @@ struct Slot {
 }
 
 impl Vault {
+    /// Whether both keep their records in one folder, sealed with one key.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.inner.folder == other.inner.folder && self.inner.key.is_same_as(&other.inner.key)
+    }
+
     /// Opens `STATE_DIR/vault`, making it and, where the key is a file that is not there yet, the key.
     ///
     /// # Errors

@@ -43,6 +43,11 @@ impl Key {
     /// Octets of a key.
     pub(super) const LEN: usize = 32;
 
+    /// Whether it seals as the other does.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+
     /// Takes 256 secret bits.
     pub(super) fn new(secret: Zeroizing<[u8; Self::LEN]>) -> Self {
         let id = key_id(&secret);

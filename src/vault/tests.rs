@@ -254,6 +254,8 @@ fn another_key_opens_nothing_and_overwrites_nothing() {
     let sealed = fs::read(bench.grant_path()).unwrap();
     let other = SecretSource::Inline("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into());
     let other = Vault::open(bench.state.path(), &other).unwrap();
+    assert!(!bench.vault.is_same_as(&other));
+    assert!(bench.vault.is_same_as(&open(bench.state.path()).unwrap()));
     let guard = other.lock(Kind::Grant, ALICE).unwrap();
     let words = other.write(&guard, b"x").unwrap_err().to_string();
     assert!(words.contains("sealed with another key"), "{words}");

@@ -40,7 +40,7 @@ impl Place {
 }
 
 /// One change of the file. A key is the way from its table: `["imap", "port"]`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Edit {
     /// A key gets a value; one that means the same already stays as it is written.
     Set(Place, Vec<String>, Value),

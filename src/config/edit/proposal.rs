@@ -10,8 +10,7 @@ use super::diff::{DiffLine, diff};
 use super::{Edit, EditError, Place};
 use crate::config::{Config, Problem, Surroundings, warnings};
 
-/// What a change would do.
-#[derive(Debug)]
+/// What a change would do. Without `Debug`: the texts hold what stands in the file, secrets among them.
 pub struct Proposal {
     /// The text that was changed.
     pub before: String,

@@ -88,16 +88,7 @@ fn table(session: &Session, seen: &Seen, named: &[NamedPassword]) -> Markup {
         return html! { p { "There is none yet." } };
     }
     html! {
-        table.cards role="table" {
-            caption { "By name; none is shown" }
-            thead role="rowgroup" {
-                tr role="row" {
-                    @for title in ["Name", "Good for", "Ends", "Last used", "Remove"] {
-                        th scope="col" role="columnheader" { (title) }
-                    }
-                }
-            }
-            tbody role="rowgroup" {
+        (page::table("By name; none is shown", &["Name", "Good for", "Ends", "Last used", "Remove"], &html! {
                 @for named in named {
                     tr role="row" {
                         th scope="row" role="rowheader" { (named.name) span.note { "added " (page::when(named.created, seen.now)) } }
@@ -124,8 +115,7 @@ fn table(session: &Session, seen: &Seen, named: &[NamedPassword]) -> Markup {
                         td role="cell" data-label="Remove" { span.note { "in the file" } }
                     }
                 }
-            }
-        }
+            }))
     }
 }
 
@@ -405,7 +395,6 @@ async fn make(
 
 fn back(session: &Session, flash: Flash, account: &Account) -> Redirect {
     session.flash(flash);
-    // What happened stands at the top, and must not be scrolled away from.
     Redirect::to(&path_of(&account.address, ""))
 }
 

@@ -27,7 +27,7 @@ pub fn card(in_force: &InForce, account: &Account, has_password: bool) -> Markup
         section #program aria-labelledby="program-title" {
             h2 #program-title { "Type this into the mail program" }
             @if places.is_empty() {
-                p { "No listener is for this provider yet. One is a table " code { "[[listener]]" } " in the configuration." }
+                p { "No listener is for this provider yet. " a href="/new-listener" { "Add one" } "." }
             }
             @for (place, hosts) in &places {
                 h3 { (title(place.protocol)) @if !place.is_here { ", also from other machines" } }

@@ -226,17 +226,7 @@ fn summary(test: &Test) -> Markup {
 
 fn findings(findings: &[Finding]) -> Markup {
     html! {
-        table.cards role="table" {
-            caption { "Each step as it ended" }
-            thead role="rowgroup" {
-                tr role="row" {
-                    @for title in ["Step", "Outcome", "What was found", "Time"] {
-                        th scope="col" role="columnheader" { (title) }
-                    }
-                }
-            }
-            tbody role="rowgroup" { @for finding in findings { (row(finding)) } }
-        }
+        (page::table("Each step as it ended", &["Step", "Outcome", "What was found", "Time"], &html! { @for finding in findings { (row(finding)) } }))
     }
 }
 

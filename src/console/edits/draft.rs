@@ -125,10 +125,10 @@ impl Draft {
 fn unchanged(path: &Path, text: &str) -> Result<(), String> {
     match read_text(path) {
         Ok(now) if now == text => Ok(()),
-        Ok(_) => Err(EditError::Changed {
-            path: path.to_owned(),
+        Ok(_) => {
+            let path_of = path.to_owned();
+            Err(advice(&EditError::Changed { path: path_of }, path))
         }
-        .to_string()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -231,14 +231,14 @@ fn not_written(path: &Path, error: &io::Error) -> String {
     )
 }
 
-/// The changes there are, by their names.
+/// The changes there are, by their names. Each has a lock of its own that can be awaited: it is held while files are written.
 #[derive(Clone, Default)]
 pub struct Drafts(Arc<Mutex<VecDeque<Waiting>>>);
 
 struct Waiting {
     name: String,
     until: Instant,
-    draft: Arc<Mutex<Draft>>,
+    draft: Arc<tokio::sync::Mutex<Draft>>,
 }
 
 impl Drafts {
@@ -257,13 +257,13 @@ impl Drafts {
         all.push_back(Waiting {
             name: name.clone(),
             until: now + LIFE,
-            draft: Arc::new(Mutex::new(draft)),
+            draft: Arc::new(tokio::sync::Mutex::new(draft)),
         });
         Ok(name)
     }
 
     /// A change, if there is one of that name (any more).
-    pub fn find(&self, name: &str, now: Instant) -> Option<Arc<Mutex<Draft>>> {
+    pub fn find(&self, name: &str, now: Instant) -> Option<Arc<tokio::sync::Mutex<Draft>>> {
         let mut all = self.all();
         all.retain(|waiting| now < waiting.until);
         let found = all.iter().find(|waiting| waiting.name == name);

@@ -10,7 +10,7 @@ use super::{FILE, LISTENERS, PROVIDERS, Seen, Served, Target, look, text_of, unf
 use crate::config::edit::masked_lines;
 use crate::config::{Listener, Preset, Provider, SecretSource, read_text};
 use crate::console::gate::Session;
-use crate::console::page::{Fault, Page};
+use crate::console::page::{self, Fault, Page};
 use crate::console::{Console, InForce};
 use crate::protocol::Protocol;
 
@@ -25,19 +25,9 @@ pub async fn providers(State(console): State<Arc<Console>>, session: Session) ->
         PROVIDERS,
         |in_force, seen| {
             html! {
-                table.cards role="table" {
-                    caption { "The registrations at providers that the file has" }
-                    thead role="rowgroup" {
-                        tr role="row" {
-                            @for title in ["Provider", "Flow", "Mail servers", "Proof", "Used by"] {
-                                th scope="col" role="columnheader" { (title) }
-                            }
-                        }
-                    }
-                    tbody role="rowgroup" {
+                (page::table("The registrations at providers that the file has", &["Provider", "Flow", "Mail servers", "Proof", "Used by"], &html! {
                         @for name in seen.providers() { (provider_row(in_force, seen, &name)) }
-                    }
-                }
+                    }))
                 p { a.button href="/new-provider" { "Add a provider" } }
             }
         },
@@ -123,9 +113,8 @@ fn place(source: &SecretSource) -> String {
 }
 
 /// What a provider comes to, with everything from its preset.
-pub fn facts(console: &Console, seen: &Seen, name: &str) -> Markup {
-    let in_force = console.now();
-    let Some(provider) = resolved(&in_force, seen, name) else {
+pub fn facts(in_force: &InForce, seen: &Seen, name: &str) -> Markup {
+    let Some(provider) = resolved(in_force, seen, name) else {
         return html! {};
     };
     let (accounts, listeners) = seen.users_of(name);
@@ -162,19 +151,9 @@ pub fn facts(console: &Console, seen: &Seen, name: &str) -> Markup {
 pub async fn listeners(State(console): State<Arc<Console>>, session: Session) -> Served {
     page(&console, &session, "Listeners", LISTENERS, |in_force, seen| {
         html! {
-            table.cards role="table" {
-                caption { "Where mail programs log in, as the file says" }
-                thead role="rowgroup" {
-                    tr role="row" {
-                        @for title in ["Listener", "Addresses", "Provider", "TLS", "In clear from", "Sessions now"] {
-                            th scope="col" role="columnheader" { (title) }
-                        }
-                    }
-                }
-                tbody role="rowgroup" {
+            (page::table("Where mail programs log in, as the file says", &["Listener", "Addresses", "Provider", "TLS", "In clear from", "Sessions now"], &html! {
                     @for (at, table) in seen.listeners().iter().enumerate() { (listener_row(in_force, seen, at, table)) }
-                }
-            }
+                }))
             p { a.button href="/new-listener" { "Add a listener" } }
         }
     })

@@ -14,15 +14,15 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use self::draft::Drafts;
+pub use self::draft::Drafts;
 use self::field::{Section, Shown};
 use super::gate::{Form, Session};
 use super::page::{Fault, Page};
@@ -48,7 +48,6 @@ pub fn routes() -> Router<Arc<Console>> {
         .route("/listeners/{number}/remove", post(remove_listener))
         .route("/changes/{name}", get(review::show).post(review::save))
         .route("/changes/{name}/back", post(review::take_back))
-        .layer(Extension(Drafts::default()))
 }
 
 /// The file as it is now.
@@ -175,7 +174,7 @@ impl Target {
     }
 }
 
-/// A name as a part of an address. Those that the check lets pass stay as they are.
+/// A name as a part of an address.
 fn encoded(name: &str) -> String {
     percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
@@ -197,11 +196,21 @@ async fn form(
     target: Target,
     refusal: Option<Refusal>,
 ) -> Result<Response, Fault> {
-    let looked = console.blocking(look).await.ok_or_else(Fault::internal)?;
+    let about = target.clone();
+    let looking = move |in_force: &InForce| {
+        let seen = look(in_force)?;
+        let facts = match &about {
+            Target::Provider(name) => list::facts(in_force, &seen, name),
+            _ => html! {},
+        };
+        Ok::<_, String>((seen, facts))
+    };
+    let looked = console.blocking(looking).await;
+    let looked = looked.ok_or_else(Fault::internal)?;
     let page = target.title();
     let page = Page::new(&page, target.section());
-    let seen = match looked {
-        Ok(seen) => seen,
+    let (seen, facts) = match looked {
+        Ok(looked) => looked,
         Err(words) => return Ok(page.show(session, &unreadable(&words)).into_response()),
     };
     let table = match target.place() {
@@ -221,7 +230,7 @@ async fn form(
     };
     let content = html! {
         @if is_refused { (refused(&refusal)) } @else { (unfit(&seen)) }
-        @if let Target::Provider(name) = &target { (list::facts(console, &seen, name)) }
+        (facts)
         form method="post" action=(target.path()) {
             (session.csrf())
             input type="hidden" name="of" value=(digest(&seen.text));
@@ -336,62 +345,56 @@ async fn listener(
 
 async fn add_provider(
     State(console): State<Arc<Console>>,
-    Extension(drafts): Extension<Drafts>,
     session: Session,
     Form(typed): Typed,
 ) -> Served {
-    review::begin(&console, &drafts, &session, Target::NewProvider, typed).await
+    review::begin(&console, &session, Target::NewProvider, typed).await
 }
 
 async fn add_listener(
     State(console): State<Arc<Console>>,
-    Extension(drafts): Extension<Drafts>,
     session: Session,
     Form(typed): Typed,
 ) -> Served {
-    review::begin(&console, &drafts, &session, Target::NewListener, typed).await
+    review::begin(&console, &session, Target::NewListener, typed).await
 }
 
 async fn edit_provider(
     State(console): State<Arc<Console>>,
-    Extension(drafts): Extension<Drafts>,
     session: Session,
     Path(name): Path<String>,
     Form(typed): Typed,
 ) -> Served {
-    review::begin(&console, &drafts, &session, Target::Provider(name), typed).await
+    review::begin(&console, &session, Target::Provider(name), typed).await
 }
 
 async fn edit_listener(
     State(console): State<Arc<Console>>,
-    Extension(drafts): Extension<Drafts>,
     session: Session,
     Path(number): Path<usize>,
     Form(typed): Typed,
 ) -> Served {
     let target = Target::numbered(number)?;
-    review::begin(&console, &drafts, &session, target, typed).await
+    review::begin(&console, &session, target, typed).await
 }
 
 async fn remove_provider(
     State(console): State<Arc<Console>>,
-    Extension(drafts): Extension<Drafts>,
     session: Session,
     Path(name): Path<String>,
     Form(Unwanted { of }): Form<Unwanted>,
 ) -> Served {
-    review::begin_removal(&console, &drafts, &session, Target::Provider(name), of).await
+    review::begin_removal(&console, &session, Target::Provider(name), of).await
 }
 
 async fn remove_listener(
     State(console): State<Arc<Console>>,
-    Extension(drafts): Extension<Drafts>,
     session: Session,
     Path(number): Path<usize>,
     Form(Unwanted { of }): Form<Unwanted>,
 ) -> Served {
     let target = Target::numbered(number)?;
-    review::begin_removal(&console, &drafts, &session, target, of).await
+    review::begin_removal(&console, &session, target, of).await
 }
 
 #[cfg(test)]

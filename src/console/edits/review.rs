@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 use std::path::Path as FilePath;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use secrecy::SecretString;
+use tokio::sync::Mutex;
 use toml_edit::{InlineTable, Value};
 
-use super::draft::{Draft, Drafts, NewSecret, State as Outcome};
+use super::draft::{Draft, NewSecret, State as Outcome};
 use super::field::{changes, field_of};
 use super::{Refusal, Seen, Served, Target, form, look, unreadable};
 use crate::config::edit::{
@@ -43,7 +43,6 @@ enum Read {
 /// Takes a form: on to the review, or back to the form with what is wrong.
 pub async fn begin(
     console: &Console,
-    drafts: &Drafts,
     session: &Session,
     target: Target,
     typed: Vec<(String, String)>,
@@ -55,22 +54,16 @@ pub async fn begin(
         Err(words) => Read::Unreadable(words),
     };
     let read = console.blocking(read).await.ok_or_else(Fault::internal)?;
-    go_on(console, drafts, session, target, read).await
+    go_on(console, session, target, read).await
 }
 
-async fn go_on(
-    console: &Console,
-    drafts: &Drafts,
-    session: &Session,
-    target: Target,
-    read: Read,
-) -> Served {
+async fn go_on(console: &Console, session: &Session, target: Target, read: Read) -> Served {
     let back = |flash: Flash| {
         session.flash(flash);
         Ok(Redirect::to(&target.path()).into_response())
     };
     match read {
-        Read::Draft(draft) => match drafts.keep(*draft, Instant::now()) {
+        Read::Draft(draft) => match console.drafts.keep(*draft, Instant::now()) {
             Ok(name) => Ok(Redirect::to(&format!("/changes/{name}")).into_response()),
             Err(error) => {
                 tracing::error!(%error, "the system gives no randomness");
@@ -245,7 +238,6 @@ fn sorted(
 /// Takes the wish to remove a table: on to the review, or back with why not.
 pub async fn begin_removal(
     console: &Console,
-    drafts: &Drafts,
     session: &Session,
     target: Target,
     of: String,
@@ -258,7 +250,7 @@ pub async fn begin_removal(
         Err(words) => Ok(Read::Unreadable(words)),
     };
     match console.blocking(read).await.ok_or_else(Fault::internal)? {
-        Ok(read) => go_on(console, drafts, session, target, read).await,
+        Ok(read) => go_on(console, session, target, read).await,
         Err(words) => {
             session.flash(Flash::fault(words));
             Ok(Redirect::to(&target.path()).into_response())
@@ -325,12 +317,14 @@ fn is_free(seen: &Seen, target: &Target) -> Result<(), String> {
 /// Shows a change, and what became of it.
 pub async fn show(
     State(console): State<Arc<Console>>,
-    Extension(drafts): Extension<Drafts>,
     session: Session,
     Path(name): Path<String>,
 ) -> Result<Markup, Fault> {
-    let found = drafts.find(&name, Instant::now()).ok_or_else(gone)?;
-    let draft = found.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = console
+        .drafts
+        .find(&name, Instant::now())
+        .ok_or_else(gone)?;
+    let draft = found.lock().await;
     let path = format!("/changes/{name}");
     let content = html! {
         @match &draft.state {
@@ -430,18 +424,17 @@ fn listening(console: &Console) -> Markup {
 /// Saves a change and has it taken up.
 pub async fn save(
     State(console): State<Arc<Console>>,
-    Extension(drafts): Extension<Drafts>,
     session: Session,
     Path(name): Path<String>,
     Form(Nothing {}): Form<Nothing>,
 ) -> Served {
-    let found = drafts.find(&name, Instant::now()).ok_or_else(gone)?;
+    let found = console
+        .drafts
+        .find(&name, Instant::now())
+        .ok_or_else(gone)?;
     // Whoever presses the button twice saves once.
-    if with(&found, |draft| {
-        draft.begin(|state| *state == Outcome::Waiting)
-    })
-    .is_some()
-    {
+    let begun = found.lock().await.begin(|it| *it == Outcome::Waiting);
+    if begun.is_some() {
         Console::whole(saved(console, session, found)).await?;
     }
     Ok(Redirect::to(&format!("/changes/{name}")).into_response())
@@ -450,35 +443,36 @@ pub async fn save(
 async fn saved(console: Arc<Console>, session: Session, found: Arc<Mutex<Draft>>) {
     let writing = Arc::clone(&found);
     let written = console
-        .blocking(move |in_force| with(&writing, |draft| draft.write(&in_force.config.path)))
+        .blocking(move |in_force| writing.blocking_lock().write(&in_force.config.path))
         .await;
     if let Err(words) = written.unwrap_or_else(|| Err(PANICKED.into())) {
-        with(&found, |draft| draft.state = Outcome::Waiting);
+        found.lock().await.state = Outcome::Waiting;
         session.flash(Flash::fault(words));
         return;
     }
-    let title = with(&found, |draft| draft.title.clone());
+    let title = found.lock().await.title.clone();
     tracing::info!(change = title, "the console has changed the configuration");
     let taken_up = console.reload().await;
-    with(&found, |draft| {
-        draft.state = match taken_up {
-            Ok(()) => Outcome::InForce,
-            Err(reason) => Outcome::NotTakenUp(reason),
-        }
-    });
+    found.lock().await.state = match taken_up {
+        Ok(()) => Outcome::InForce,
+        Err(reason) => Outcome::NotTakenUp(reason),
+    };
 }
 
 /// Restores the text from before a change and has it taken up.
 pub async fn take_back(
     State(console): State<Arc<Console>>,
-    Extension(drafts): Extension<Drafts>,
     session: Session,
     Path(name): Path<String>,
     Form(Nothing {}): Form<Nothing>,
 ) -> Served {
-    let found = drafts.find(&name, Instant::now()).ok_or_else(gone)?;
+    let found = console
+        .drafts
+        .find(&name, Instant::now())
+        .ok_or_else(gone)?;
     let is_there = |state: &Outcome| matches!(state, Outcome::InForce | Outcome::NotTakenUp(_));
-    if let Some(former) = with(&found, |draft| draft.begin(is_there)) {
+    let begun = found.lock().await.begin(is_there);
+    if let Some(former) = begun {
         Console::whole(taken_back(console, session, found, former)).await?;
     }
     Ok(Redirect::to(&format!("/changes/{name}")).into_response())
@@ -492,14 +486,14 @@ async fn taken_back(
 ) {
     let undoing = Arc::clone(&found);
     let undone = console
-        .blocking(move |in_force| with(&undoing, |draft| draft.take_back(&in_force.config.path)))
+        .blocking(move |in_force| undoing.blocking_lock().take_back(&in_force.config.path))
         .await;
     if let Err(words) = undone.unwrap_or_else(|| Err(PANICKED.into())) {
-        with(&found, |draft| draft.state = former);
+        found.lock().await.state = former;
         session.flash(Flash::fault(words));
         return;
     }
-    with(&found, |draft| draft.state = Outcome::TakenBack);
+    found.lock().await.state = Outcome::TakenBack;
     tracing::info!("the console has restored the configuration");
     match console.reload().await {
         Ok(()) => session.flash(Flash::done("The file is restored and in force.")),
@@ -507,8 +501,4 @@ async fn taken_back(
             "The file is restored, but was not taken up:\n{reason}"
         ))),
     }
-}
-
-fn with<T>(draft: &Mutex<Draft>, work: impl FnOnce(&mut Draft) -> T) -> T {
-    work(&mut draft.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -53,8 +53,8 @@ pub enum Back {
     Pasted,
 }
 
-/// How a sign-in stands.
-#[derive(Clone, Debug)]
+/// How a sign-in stands. Without `Debug`: addresses of providers hold the state, which alone decides a redirect.
+#[derive(Clone)]
 pub enum Standing {
     /// Somebody has to sign in with a browser, which comes back by itself or whose last address is pasted.
     Browser {
@@ -103,7 +103,7 @@ impl Standing {
 }
 
 /// What a page shows of a sign-in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Seen {
     /// What its page is called by.
     pub id: String,
@@ -150,8 +150,8 @@ pub struct Begun {
 pub struct Full;
 
 impl Ongoing {
-    /// Remembers a sign-in, in the place of one that the same session had begun for the same account. Its name, and what is cancelled
-    /// when it is forgotten.
+    /// Remembers a sign-in, in the place of one that the same session had begun for the same account. What comes back is
+    /// cancelled when it is forgotten.
     ///
     /// # Errors
     /// If there are too many.

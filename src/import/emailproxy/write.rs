@@ -1,8 +1,5 @@
 //! The plan as a file.
 
-use std::fmt::Write as _;
-
-use toml_edit::Value;
 use zeroize::Zeroizing;
 
 use super::hindrance::hindrances;
@@ -10,6 +7,7 @@ use super::known::{Fit, Site};
 use super::plan::{Listener, Mailbox, Plan, Provider};
 use super::registration::{Scopes, Secret, has_browser, is_sample};
 use super::source::Server;
+use crate::config::line::{key, line, quoted};
 use crate::config::{Flow, UpstreamTls};
 
 /// Room for a usual file, so that the buffer need not grow and leave copies of secrets behind.
@@ -343,37 +341,6 @@ fn certificate_line(certificate: &str, private: &str) -> String {
         quoted(certificate),
         quoted(private)
     )
-}
-
-fn key(text: &mut String, key: &str, value: &str) {
-    line(
-        text,
-        &Zeroizing::new(format!("{key} = {}", *Zeroizing::new(quoted(value)))),
-    );
-}
-
-fn line(text: &mut String, line: &str) {
-    // Writing into memory cannot fail.
-    let _ = writeln!(text, "{line}");
-}
-
-/// A string on one line, for it may stand in a comment; what ends a line would have `Value` write several.
-fn quoted(text: &str) -> String {
-    if !text.contains(char::is_control) {
-        return Value::from(text).to_string();
-    }
-    let mut quoted = String::with_capacity(6 * text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        // Writing into memory cannot fail.
-        let _ = match c {
-            '"' | '\\' => write!(quoted, "\\{c}"),
-            _ if c.is_control() => write!(quoted, "\\u{:04X}", u32::from(c)),
-            _ => write!(quoted, "{c}"),
-        };
-    }
-    quoted.push('"');
-    quoted
 }
 
 /// A text for a comment, which ends with its line.
